@@ -23,6 +23,8 @@ class Exchange:
     wall:          time.time() at the same moment
     handshake:     the facts of the client's TLS handshake (`terraster.net.handshake.Handshake`), None: in clear
     client:        the client of this request (`terraster.net.downstream`); None once the exchange is finished
+    connection:    the connection of the client (`terraster.net.connection`); None once the exchange is finished
+    framed:        True if that connection frames bodies itself (HTTP/2)
     client_ip:     the client's address: the peer's, or the one that a trusted proxy reported
     peer_ip:       the address at the other end of the connection ("unix" on a unix socket)
     scheme:        "http" or "https", as the client sees it
@@ -81,12 +83,14 @@ class Exchange:
         "claims",
         "client",
         "client_ip",
+        "connection",
         "content",
         "detail",
         "duration",
         "error",
         "facts",
         "faults",
+        "framed",
         "granted",
         "grpc",
         "handshake",
@@ -122,6 +126,8 @@ class Exchange:
     user: str
     facts: dict[Any, Any] | None
     client: Any
+    connection: Any
+    framed: bool
     client_ip: str
     peer_ip: str
     scheme: str
@@ -162,10 +168,8 @@ class Exchange:
     def __init__(self, started: float, wall: float, client_ip: str, peer_ip: str, scheme: str, head: Any = None) -> None:
         self.started = self.asked = started
         self.wall = wall
-        self.client = self.claims = self.handshake = self.plan = self.service = self.location = self.said = self.body = (
-            self.backend
-        ) = None
-        self.grpc = self.facts = self.buffering = self.admitted = None
+        self.client = self.connection = self.claims = self.handshake = self.plan = self.service = self.location = self.said = None
+        self.body = self.backend = self.grpc = self.facts = self.buffering = self.admitted = None
         self.client_ip = client_ip
         self.peer_ip = peer_ip
         self.scheme = scheme
@@ -183,7 +187,7 @@ class Exchange:
         self.host = self.path = self.query = self.content = self.request_id = self.granted = b""
         self.tried = self.answered = ()
         self.tries = self.resends = self.faults = self.status = self.bytes_out = 0
-        self.idempotent = False
+        self.idempotent = self.framed = False
         self.upstream_time = -1.0
         self.duration = 0.0
         self.error = self.detail = self.user = ""

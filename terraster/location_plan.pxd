@@ -8,7 +8,7 @@ cdef class LocationPlan:
     cdef public Balancer balancer
     cdef public tuple on_request, on_upstream, on_response, on_error, on_log
     cdef public bint ignore_client_abort, strict_responses, drops_twins, limited, retries_calls, watched, passthrough
-    cdef public double hedge, response_timeout, per_try
+    cdef public double hedge, response_timeout, per_try, read_timeout, total_timeout, keepalive_timeout
     cdef public long long body_size, requests
     cdef public Py_ssize_t offset, lowest_bad_status, panic_at
 

@@ -53,6 +53,7 @@ class LocationPlan:
     tracing:      which requests are recorded as spans, None: none
     per_try:      seconds for an attempt until its response head, 0.0 = no separate limit
     response_timeout: seconds to wait for a response head, 0.0 = no limit
+    read_timeout, total_timeout, keepalive_timeout: those of `timeouts`, which every request needs
     on_request … on_log: the hooks of its filters (`terraster.filters.contract`)
     keep, keep_trusted: kinds of special fields to forward, from strangers and from trusted peers
     drops_twins:  True if a name with ``_`` is dropped when a rule drops the same name with ``-`` (`terraster.wire.names`)
@@ -90,6 +91,9 @@ class LocationPlan:
         "limited",
         "queue",
         "response_timeout",
+        "read_timeout",
+        "total_timeout",
+        "keepalive_timeout",
         "per_try",
         "pool",
         "reported",
@@ -187,6 +191,8 @@ class LocationPlan:
             if location.ignore_client_abort is not None:
                 self.ignore_client_abort = location.ignore_client_abort
         self.min_rate = least if least.incoming or least.outgoing else None
+        self.read_timeout, self.total_timeout = self.timeouts.read, self.timeouts.total
+        self.keepalive_timeout = self.timeouts.keepalive
 
     def take(self, filters: tuple[Filter, ...]) -> None:
         """Compile the hooks of these filters."""

@@ -15,4 +15,4 @@ cdef class ServicePlan:
 cdef class Plan:
     cdef public object generation, snapshot, services, router, backends, rules, trust, timeouts, limits
     cdef public object _clock, _http2, _kinds, _tls_defaults, _view
-    cdef public Py_ssize_t unrouted
+    cdef public Py_ssize_t unrouted, header_size, header_count

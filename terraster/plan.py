@@ -1,8 +1,8 @@
 """The Plan: a Snapshot compiled for requests, so that no request looks into a configuration.
 
 The master compiles it first, and never sends a Snapshot that cannot be compiled. Its children inherit the plan through the fork, and
-rebuild only the parts that a reload changed. A Plan holds values, balancers and offsets into the shared table. Sockets, logs and other
-objects of one process are elsewhere, under stable ids, so that they outlive the plan.
+rebuild only the parts that a reload changed. A Plan holds values, balancers and offsets into the shared table. Sockets, logs and the
+like of one process are elsewhere, under stable ids, so that they outlive the plan.
 
 No object here refers back to its owner. So a replaced plan is freed at once, without the garbage collector. A pass of the collector over 10,000
 services would delay every open request.
@@ -240,8 +240,8 @@ class Plan:
     """One whole configuration, compiled. Immutable, except for the state of its balancers; `updated` makes the next one.
 
     generation, snapshot: what it was compiled from. services: by name. router: listener address and host → `ServicePlan`.
-    backends: by id. rules: a location without backends that has the top's filters, for answers before a service is known.
-    trust: the trusted proxies. unrouted: offset of the location row for requests that match no location.
+    backends: by id. rules: a location without backends that has the top's filters, for answers before a service is known. trust: the trusted
+    proxies. header_size, header_count: of `limits`. unrouted: offset of the location row for requests that match no location.
     """
 
     __slots__ = (
@@ -254,6 +254,8 @@ class Plan:
         "trust",
         "timeouts",
         "limits",
+        "header_size",
+        "header_count",
         "unrouted",
         "_clock",
         "_http2",
@@ -278,8 +280,8 @@ class Plan:
         self.router = router
         self.backends = backends
         self.trust = Trust(snapshot.trusted_proxies)
-        self.timeouts = snapshot.timeouts
-        self.limits = snapshot.limits
+        self.timeouts, self.limits = snapshot.timeouts, snapshot.limits
+        self.header_size, self.header_count = self.limits.header_size, self.limits.header_count
         self.unrouted = view.table.unrouted * SeatLocation.CELLS
         nobody = Service("", (), (), (), timeouts=snapshot.timeouts, limits=snapshot.limits)
         self.rules = _rules(kinds.bare, nobody, kinds.filters(None, None, snapshot.filters, view))

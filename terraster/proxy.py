@@ -59,6 +59,8 @@ _BYTES_OUT = SeatLocation.BYTES_OUT
 _DURATION = SeatLocation.DURATION
 _BUCKET = SeatLocation.BUCKET
 _GRPC = SeatLocation.GRPC
+_USE = USE
+_FINE, _QUICK = FINE, QUICK
 
 _HEX = tuple([b"%02x" % number for number in range(256)])
 
@@ -211,15 +213,20 @@ class Proxy(DataPlane):
         now = clock()
         exchange = Exchange(now, now + self.wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
         exchange.client = client
+        exchange.connection = connection
         exchange.handshake = connection.handshake
         exchange.plan = self.plan
         self.id_count = count = self.id_count + 1
         if not count & 255:
             self.number()
         exchange.request_id = self.id_start + _HEX[count & 255]
-        if client.framed:
+        if isinstance(client, Downstream):
+            plain = client
+            plain.exchange = exchange
+        else:
+            client.exchange = exchange
+            exchange.framed = True
             call.begin(exchange)
-        client.exchange = exchange
         return exchange
 
     def _forward(self, exchange: Exchange) -> bool:
@@ -228,13 +235,13 @@ class Proxy(DataPlane):
         if exchange.buffering is not None and exchange.buffering.request and exchange.body is not None:
             gather(self, exchange, exchange.body)
         member = first_pick(self, exchange)
-        step = USE
+        step = _USE
         while True:
             attempt = self._attempt(exchange, member, step == SAME_FRESH)
             try:
                 attempt = attempt.ask()
                 step = attempt.judge()
-                if step == USE:
+                if step == _USE:
                     keep = relay(self, attempt)
                     attempt.relayed()
                     return keep
@@ -276,8 +283,14 @@ class Proxy(DataPlane):
                 again = exchange.idempotent or (exchange.grpc is not None and location.retries_calls)
                 room = retry.body_size if again else 0
                 exchange.body = client.body(-1 if head.chunked else length, location.body_size, room)
-        client.watch()
-        total = location.timeouts.total if exchange.grpc is None else call.seconds_for(exchange, location.timeouts.total)
+        if isinstance(client, Downstream):
+            plain = client
+            plain.watch()
+        else:
+            client.watch()
+        total = location.total_timeout
+        if exchange.grpc is not None:
+            total = call.seconds_for(exchange, total)
         if total:
             self.limit(exchange, total)
         if location.min_rate is not None:
@@ -297,10 +310,16 @@ class Proxy(DataPlane):
     def _finish(self, exchange: Exchange) -> None:
         """Count and log. Called exactly once for every exchange, whatever its outcome."""
         location = exchange.location
-        client = exchange.client
-        client.connection.keepalive = (location or exchange.rules()).timeouts.keepalive
-        client.end()
-        exchange.client = None
+        client: Downstream | Request = exchange.client
+        connection: Connection = exchange.connection
+        rules = exchange.rules() if location is None else location
+        connection.keepalive = rules.keepalive_timeout
+        if isinstance(client, Downstream):
+            plain = client
+            plain.end()
+        else:
+            client.end()
+        exchange.client = exchange.connection = None
         if exchange.buffering is not None:
             let_go(exchange)
         if self.deadlines:
@@ -316,12 +335,14 @@ class Proxy(DataPlane):
         row = view.locations + (exchange.plan.unrouted if location is None else location.offset)
         if exchange.facts is not None:
             settle_waits(view, exchange)
-        q[row + STATUS_CELL[exchange.status]] += 1
+        cell = STATUS_CELL[exchange.status]
+        q[row + cell] += 1
         q[row + _BYTES_IN] += exchange.bytes_in
         q[row + _BYTES_OUT] += exchange.bytes_out
         took = int(duration * 1e9)
         q[row + _DURATION] += took
-        q[row + _BUCKET + (BUCKET_OF[took // FINE] if took < QUICK else bucket_of(duration))] += 1
+        cell = BUCKET_OF[took // _FINE] if took < _QUICK else bucket_of(duration)
+        q[row + _BUCKET + cell] += 1
         if exchange.grpc is not None:
             q[row + _GRPC + exchange.grpc.end(exchange.status)] += 1
         if location is not None:

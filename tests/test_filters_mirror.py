@@ -60,7 +60,7 @@ class House:
         one.host, one.path, one.query, one.request_id = b"a.test", b"/a", b"b=c", b"77"
         one.location = SimpleNamespace(passthrough=True)
         one.content = content
-        one.client = SimpleNamespace(connection=object(), framed=False)
+        one.connection = SimpleNamespace()
         self.filter.on_request(one)
         return one
 

@@ -20,14 +20,14 @@ def exchange(known: bool = True) -> Exchange:
     """A request. known: with everything that there can be, else in clear, for a service that was not found."""
     head = parse_request(HEAD, 9999, 99) if known else None
     made = Exchange(0.0, 0.0, "2001:db8::1", "9.9.9.9", "https" if known else "http", head)
-    made.client = Some(connection=Some(certificate=None))
+    made.connection = Some(certificate=None)
     made.host, made.request_id = b"a.test:81", b"0123"
     if known:
         made.path, made.query = b"/x", b"y=%20"
         made.service, made.location = Some(name="shöp", fallback=Some(label="/")), Some(label="/x")
         made.backend = Some(backend=Some(label="http://10.0.0.1:80"))
         made.handshake = Some(version="TLSv1.3", cipher="TLS_AES_128_GCM_SHA256", server_name="a.test")
-        made.client.connection.certificate = Some(fact=lambda name: f"<{name}>")
+        made.connection.certificate = Some(fact=lambda name: f"<{name}>")
     return made
 
 

@@ -11,6 +11,7 @@ import pytest
 from terraster.config.snapshot import ConnectionPool
 from terraster.net import private_pool
 from terraster.net.private_pool import PrivatePool
+from terraster.net.stream import Stream
 from terraster.net.upstream import Upstream as RealUpstream
 from terraster.state.table import Table
 from terraster.state.view import SeatView
@@ -28,7 +29,7 @@ class House:
         monkeypatch.setattr(private_pool, "proxy_header", lambda *_: b"PROXY")
         self.pool = PrivatePool(reactor, ConnectionPool(), view, 0, "v1")
         self.client = SimpleNamespace(private=None, stream=SimpleNamespace(closed=False))
-        self.exchange: Any = SimpleNamespace(client=SimpleNamespace(connection=self.client))
+        self.exchange: Any = SimpleNamespace(connection=self.client)
 
     def upstream(self) -> Any:
         return Upstream(self.client)
@@ -39,7 +40,8 @@ class Upstream(RealUpstream):
 
     def __init__(self, client: Any) -> None:
         self.client = client
-        self.stream: Any = SimpleNamespace(ready=False, buffers=False)
+        self.plain = self.stream = Stream.__new__(Stream)
+        self.stream.ready = self.stream.buffers = False
         self.since = inf
         self.header = b"PROXY"
         self.phase = ""

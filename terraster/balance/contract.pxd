@@ -10,6 +10,8 @@ cdef long long _WHOLE
 
 cdef class Member:
     cdef public object backend, weight
+    cdef public str id
+    cdef public bint http2
     cdef public SeatView view
     cdef public Py_ssize_t slot, admit_at, offset, streak, _cells
     cdef public long long max_connections, _ramped

@@ -43,15 +43,29 @@ _WHOLE = 1000  # of a ramp
 class Member:
     """A backend as one location of one process sees it.
 
-    backend: the configuration's value. slot: its place in the table. weight: 0 takes no new work. max_connections: requests at
-    once over all workers, 0 = no limit. admit_at: index of its ADMIT cell (or of one that is always 0, see `suspend`). offset: of its
-    row within a seat (add `SeatView.backends`). streak: attempts that failed in a row, as seen by this process.
+    backend: the configuration's value, with its id and http2. slot: its place in the table. weight: 0 takes no new work. max_connections:
+    requests at once over all workers, 0 = no limit. admit_at: index of its ADMIT cell (or of one that is always 0, see `suspend`). offset:
+    of its row within a seat (add `SeatView.backends`). streak: attempts that failed in a row, as seen by this process.
     """
 
-    __slots__ = ("backend", "view", "slot", "weight", "max_connections", "admit_at", "offset", "streak", "_cells", "_ramped")
+    __slots__ = (
+        "backend",
+        "id",
+        "http2",
+        "view",
+        "slot",
+        "weight",
+        "max_connections",
+        "admit_at",
+        "offset",
+        "streak",
+        "_cells",
+        "_ramped",
+    )
 
     def __init__(self, backend: Backend, view: SeatView) -> None:
         self.backend = backend
+        self.id, self.http2 = backend.id, backend.http2
         self.view = view
         self.slot = backend.slot
         self.weight = backend.weight

@@ -198,7 +198,7 @@ class _Walk:
         if self._listener.tls and connection.tls is None:
             return
         exchange = Exchange(now, wall, connection.client_ip, connection.peer_ip, connection.scheme, head)
-        exchange.client = SimpleNamespace(connection=connection, framed=False, exchange=exchange)
+        exchange.connection = connection
         exchange.handshake = connection.handshake
         exchange.plan = plan
         exchange.request_id = _ID

@@ -119,7 +119,7 @@ def _sni(exchange: Exchange, status: int, rest: bytes) -> bytes:
 
 
 def _client_cert(exchange: Exchange, status: int, rest: bytes) -> bytes:
-    certificate = exchange.client.connection.certificate
+    certificate = exchange.connection.certificate
     return b"" if certificate is None else certificate.fact(rest.decode("ascii")).encode("utf-8")
 
 

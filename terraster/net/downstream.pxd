@@ -1,6 +1,7 @@
 cimport cython
 
 from .connection cimport Connection
+from .duplex cimport Duplex
 from .stream cimport getcurrent
 
 
@@ -9,7 +10,7 @@ cdef class Downstream:
     cdef public object exchange, inlet, send, worker
     cdef public bint framed
 
-    @cython.locals(keep=bint)
+    @cython.locals(stream=Duplex)
     cpdef answer(self, bytes head, bytes body, double timeout, bint keep)
     cpdef watch(self)
     cpdef end(self)

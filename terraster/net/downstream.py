@@ -43,11 +43,11 @@ class Downstream:
 
     def answer(self, head: bytes, body: bytes, timeout: float, keep: bool) -> None:
         """Send a whole response. keep: False if it is the last one of the connection, which is ended at once. Raises `HttpError`."""
+        stream = self.connection.stream
         if keep:
-            send = self.send
-            send(head + body if body else head, timeout)
+            stream.send(head + body if body else head, timeout)
         else:
-            self.connection.stream.send_last(head + body, timeout)
+            stream.send_last(head + body, timeout)
 
     def body(self, length: int, limit: int, room: int) -> RequestBody:
         """The body of the request, which has not arrived yet. length: -1 = unknown. limit, room: as in `RequestBody`."""

@@ -96,7 +96,7 @@ class Origin:
         client, header = None, b""
         if self._send_proxy:
             # Before the first wait: an exchange that is over has no client, and a hedged attempt is ended a turn later.
-            client, header = exchange.client.connection, proxy_header(self._send_proxy, exchange)
+            client, header = exchange.connection, proxy_header(self._send_proxy, exchange)
         clock = self._reactor.clock
         if not self.pool.admit():
             began = clock()

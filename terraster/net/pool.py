@@ -36,6 +36,8 @@ _OPEN = SeatBackend.OPEN
 WANTED = SeatBackend.WANTED
 _KEEPALIVE = SeatBackend.KEEPALIVE
 _CONNECTS = SeatBackend.CONNECTS
+_NEVER = inf
+_MAX_IDLE = MAX_IDLE
 
 
 class NoRoom(HttpError):
@@ -71,6 +73,7 @@ class Pool:
         "keepalive",
         "_broken",
         "_exact",
+        "_max_open",
         "_fresh_until",
         "_shown",
         "_view",
@@ -82,6 +85,7 @@ class Pool:
         self.reactor = reactor
         self.limits = limits
         self._exact = limits.max_idle >= 0
+        self._max_open = limits.max_open
         self._shown = 0
         self.keepalive = KeepAlive()
         self._broken = 0  # reused connections in a row that took a request and ended without a response
@@ -96,6 +100,7 @@ class Pool:
         """Use other limits from now on."""
         self.limits = limits
         self._exact = limits.max_idle >= 0
+        self._max_open = limits.max_open
         self._publish()
 
     def take(self, exchange: Exchange, look: bool) -> Upstream | None:
@@ -202,32 +207,32 @@ class Pool:
         if self._fresh_until and self._once():
             upstream.close()
             return
-        if self._broken and upstream.since < inf:  # a reused connection served well
+        if self._broken and upstream.since < _NEVER:  # a reused connection served well
             self._broken = 0
-        if upstream.stream.ready:
+        plain = upstream.plain
+        if plain.ready:
             upstream.close()
             return
         upstream.phase = "response"
+        clock = self.reactor.clock
+        upstream.since = clock()
         self._rest(upstream)
 
     def _rest(self, upstream: Any) -> None:
         """Keep a connection as an idle one, unless there are enough of them."""
-        limits = self.limits
-        if self.closed or len(self.idle) >= MAX_IDLE or (limits.max_open and self._wanted_elsewhere()):
+        if self.closed or len(self.idle) >= _MAX_IDLE or (self._max_open and self._wanted_elsewhere()):
             upstream.close()
             return
         if self._exact:
             view = self._view
             q, at = view.q, view.backends + self._offset + _IDLE
             q[at] += 1
-            if limits.max_idle < sum([q[row + self._offset + _IDLE] for row in view.all_backends]):
+            if self.limits.max_idle < sum([q[row + self._offset + _IDLE] for row in view.all_backends]):
                 q[at] -= 1
                 upstream.close()
                 return
-        clock = self.reactor.clock
-        upstream.since = clock()
         self.idle[upstream] = None
-        if limits.max_open and not self._looks.active:
+        if self._max_open and not self._looks.active:
             self._looks.start(self._make_room)
 
     def _make_room(self) -> None:

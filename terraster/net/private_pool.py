@@ -36,7 +36,7 @@ class PrivatePool(Pool):
         """The idle connection for this client, or None. See `Pool.take`."""
         if self._fresh_until and self._once():
             return None
-        connection: Connection = exchange.client.connection
+        connection: Connection = exchange.connection
         upstream: Upstream | None = connection.private.get(self) if connection.private else None
         if upstream is None:
             return None

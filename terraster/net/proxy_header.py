@@ -16,6 +16,6 @@ def proxy_header(version: str, exchange: Exchange) -> bytes:
     The source is the client as the access log names it. If a trusted proxy reported it in a header field, its port is not known, and is 0.
     The destination is the address that the client connected to, or that a PROXY header named.
     """
-    connection: Connection = exchange.client.connection
+    connection: Connection = exchange.connection
     port = connection.client_port if exchange.client_ip == connection.client_ip else 0
     return compose(version, (exchange.client_ip, port), connection.destination())

@@ -1,10 +1,11 @@
+from .duplex cimport Duplex
 from .reactor cimport Reactor
 
 
-cdef class Stream:
+cdef class Stream(Duplex):
     cdef public Reactor reactor
     cdef public object sock, owner, reader, writer
-    cdef public bint buffers, ready, closed
+    cdef public bint ready, closed
     cdef public double read_deadline, write_deadline
     cdef object __weakref__
     cdef object _watcher, _write_watcher
@@ -19,8 +20,6 @@ cdef class Stream:
     cdef int _send_rest(self, data, Py_ssize_t sent, double timeout) except -1
     cdef int _stop_reading(self, reader) except -1
     cpdef bytes peek(self)
-    cpdef bytes recv(self, double timeout, Py_ssize_t size=*)
-    cpdef bint send(self, data, double timeout) except -1
     cpdef quick_ack(self)
     cpdef close(self)
 

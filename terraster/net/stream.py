@@ -28,6 +28,7 @@ from greenlet import getcurrent, greenlet
 
 from terraster.errors import HttpError
 
+from .duplex import Duplex
 from .reactor import Reactor
 
 __all__ = ["READ_SIZE", "Owner", "Stream", "getcurrent"]
@@ -52,7 +53,7 @@ class Owner(Protocol):
         """True if the next octets begin or continue a head, for which the time is limited as a whole."""
 
 
-class Stream:
+class Stream(Duplex):
     """One connected, non-blocking stream socket.
 
     At most one greenlet reads and one writes at a time.
@@ -67,7 +68,6 @@ class Stream:
         "reactor",
         "sock",
         "owner",
-        "buffers",
         "ready",
         "reader",
         "writer",

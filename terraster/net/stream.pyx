@@ -19,6 +19,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.math cimport INFINITY
 
+from .duplex cimport Duplex
 from .reactor cimport Reactor
 
 cdef extern from "sys/socket.h" nogil:
@@ -74,7 +75,7 @@ class Owner(Protocol):
     def waits_for_head(self): ...
 
 
-cdef class Stream:
+cdef class Stream(Duplex):
     """See `stream.py`."""
 
     def __init__(self, Reactor reactor, sock):

@@ -13,7 +13,6 @@ cdef class TlsStream(TlsChannel):
     cdef bint _flush(self, double timeout) except -1
     @cython.locals(data=bytes)
     cdef bytes _fill(self, double timeout)
-    cpdef bint send(self, data, double timeout) except -1
     @cython.locals(ahead=bytes, data=bytes, filled=bint, wait=double, until=double)
     cpdef bytes recv(self, double timeout, Py_ssize_t size=*)
     @cython.locals(left=double)

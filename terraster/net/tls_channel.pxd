@@ -1,12 +1,13 @@
 cimport cython
 
+from .duplex cimport Duplex
 from .tls_records cimport Records
 
 cdef Py_ssize_t _MOST_UNSENT
 
 
-cdef class TlsChannel:
-    cdef public bint buffers, _aborts, _ended, _grown, _newcomer, _parted, _sending
+cdef class TlsChannel(Duplex):
+    cdef public bint _aborts, _ended, _grown, _newcomer, _parted, _sending
     cdef public object quick_ack, reactor, _client, _incoming, _inner, _outgoing, _plain, _tls
     cdef public bytes _ahead, _rest
     cdef public Records _records

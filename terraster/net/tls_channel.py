@@ -17,6 +17,7 @@ from greenlet import greenlet
 from terraster.errors import ConnectFailed, HttpError
 
 from .client_tls import ClientTls
+from .duplex import Duplex
 from .memory_bio import shrinker
 from .stream import READ_SIZE, Stream
 from .tls_faults import alert_of, refuses_us, tls_fault
@@ -31,7 +32,7 @@ _MOST_UNSENT = 65536
 """Octets of TLS messages that a peer may leave unread while it asks for more of them (key updates)."""
 
 
-class TlsChannel:
+class TlsChannel(Duplex):
     """The calls of a `Stream` that never wait.
 
     buffers: True, because the engine may hold octets that have left the socket
@@ -41,7 +42,6 @@ class TlsChannel:
     """
 
     __slots__ = (
-        "buffers",
         "quick_ack",
         "reactor",
         "_ahead",

@@ -1,3 +1,6 @@
+cimport cython
+
+from .duplex cimport Duplex
 from .pool cimport Pool
 
 
@@ -12,4 +15,5 @@ cdef class Upstream(_Ended):
     cdef public double since
 
     cpdef bint is_quiet(self) except -1
+    @cython.locals(stream=Duplex)
     cpdef give_back(self, bint look)

@@ -167,7 +167,8 @@ class Upstream(_Ended):
         look: True: check that no octet follows the response, because the last read may not have taken all that had arrived. Remaining
         octets would be taken for the beginning of the next response.
         """
-        if (look or self.stream.buffers) and not self.is_quiet():
+        stream = self.stream
+        if (look or stream.buffers) and not self.is_quiet():
             self.close()
         else:
             self.pool.keep(self)

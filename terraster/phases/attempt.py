@@ -25,7 +25,7 @@ from terraster.policy.retry import ELSEWHERE, GIVE_UP, SAME_FRESH, USE, next_ste
 from terraster.state.cells import BUCKET_OF, CLASS_CELL, FINE, QUICK, SeatBackend, SeatLocation, bucket_of
 from terraster.wire.chunked import last_chunk
 from terraster.wire.grpc import APART, word_of
-from terraster.wire.heads import ResponseHead
+from terraster.wire.heads import RequestHead, ResponseHead
 from terraster.wire.http1 import MAX_INTERIM, parse_response
 
 from .call import final_verdict, outcome, verdict
@@ -58,6 +58,11 @@ _BUCKET = SeatBackend.BUCKET
 _AGAIN = SeatBackend.RETRIES
 _NO_RESPONSE = SeatBackend.NO_RESPONSE
 _RETRIES = SeatLocation.RETRIES
+_FINE, _QUICK = FINE, QUICK
+_HEAD_SIZE, _FIELDS, _READ = RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, RESPONSE_READ
+_UNDER_WAY, _GOOD, _BAD_STATUS, _FAILED = UNDER_WAY, GOOD, BAD_STATUS, FAILED
+_USE = USE
+_NEVER = inf
 
 
 class Attempt:
@@ -65,6 +70,7 @@ class Attempt:
 
     exchange, location, member: the request, its location, and the member, which is taken
     upstream:  the connection, or the stream of one (HTTP/2); None before and after
+    framed:    True if it is a stream, once `ask` has returned
     kept:      True if the connection carried requests before
     heard:     True if only a part of the response head arrived
     response, rest: the response head and the octets after it, once `ask` has returned
@@ -83,6 +89,7 @@ class Attempt:
         "error",
         "exchange",
         "following",
+        "framed",
         "kept",
         "location",
         "heard",
@@ -115,11 +122,12 @@ class Attempt:
         self.member = member
         self.location: LocationPlan = exchange.location
         self.upstream: Upstream | BackendRequest | None = None
+        self.framed: bool
         self.response: ResponseHead
         self.rest: bytes
         self.verdict: int
         self.sender: BodySender | None = None
-        self.outcome = UNDER_WAY
+        self.outcome = _UNDER_WAY
         self.error: HttpError | None = None
         self.following: Member | None = None
         self._brief: int
@@ -146,12 +154,12 @@ class Attempt:
         """Connect or reuse a connection, send the request and read the response head. Returns the attempt that has it. Raises
         `HttpError`."""
         exchange, location, member, plane = self.exchange, self.location, self.member, self.plane
-        framed = member.backend.http2 and exchange.head.upgrade is None
+        self.framed = framed = member.http2 and exchange.head.upgrade is None
         out = upstream_head(exchange, member, framed)
         body = exchange.body
         if body is not None and body.octets and not body.whole:
             raise HttpError("the request body cannot be sent again", status=502, close=True)
-        origin = plane.origins.get(member.backend.id) or plane.origin(member, location)
+        origin = plane.origins.get(member.id) or plane.origin(member, location)
         if framed:
             request = self._send_frames(origin, out)
             self._asked_at = plane.clock()
@@ -179,27 +187,28 @@ class Attempt:
             upstream = origin.pool.take(exchange, body is not None or not exchange.idempotent)
         if upstream is None:
             upstream = origin.connect(exchange, self._time_to_connect())
-        self.kept = upstream.since < inf
+        self.kept = upstream.since < _NEVER
         self.upstream = upstream
         if body is not None:
-            upstream.send(out, self.location.timeouts.read)
+            upstream.send(out, self.location.read_timeout)
             self._carry(upstream, body)
             return upstream
-        if exchange.head.chunked:
+        head: RequestHead = exchange.head
+        if head.chunked:
             out += chunk(exchange.content) + last_chunk([])
         elif exchange.content:
             out += exchange.content
-        send = upstream.send
-        send(out, self.location.timeouts.read)
+        stream = upstream.stream
+        stream.send(out, self.location.read_timeout)
         return upstream
 
     def _send_frames(self, origin: Origin, block: bytes) -> BackendRequest:
         """Send the request over HTTP/2. A body that has arrived may find no room there, while the response comes without it."""
         exchange = self.exchange
-        body, content, write = exchange.body, exchange.content, self.location.timeouts.read
+        body, content, write = exchange.body, exchange.content, self.location.read_timeout
         end = body is None and not content
         request = origin.request(exchange, block, end, self._fresh, self._time_to_connect(), write)
-        self.kept = request.since < inf
+        self.kept = request.since < _NEVER
         self.upstream = request
         if body is not None:
             self._carry(request, body)
@@ -234,18 +243,18 @@ class Attempt:
         wait = self.location.response_timeout if self.sender is None else self._left(upstream)
         data = b""
         interims = 0
-        receive = upstream.recv
+        stream = upstream.stream
         while True:
-            more = receive(wait, RESPONSE_READ)
+            more = stream.recv(wait, _READ)
             if not more:
                 raise ConnectionLost("the backend closed the connection before its response was complete")
             data = data + more if data else more
-            response = parse_response(data, method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, strict)
+            response = parse_response(data, method, _HEAD_SIZE, _FIELDS, 0, strict)
             while response is not None and response.status < 200 and response.status != 101:
                 interims += 1
                 self._pass_on(response, interims)
                 data = data[response.size :]
-                response = parse_response(data, method, RESPONSE_HEAD_SIZE, RESPONSE_FIELDS, 0, strict) if data else None
+                response = parse_response(data, method, _HEAD_SIZE, _FIELDS, 0, strict) if data else None
             if response is not None:
                 break
             self.heard = True
@@ -295,26 +304,28 @@ class Attempt:
         elif not (status := verdict(response, self.upstream)):
             self.verdict = response.status
             self._brief = _CALL
-            return USE
+            return _USE
         self.verdict = status
-        q[row + CLASS_CELL[status]] += 1
+        cell = CLASS_CELL[status]
+        q[row + cell] += 1
         if status >= location.lowest_bad_status:
             self._timed(took)
             if self.plane.outcomes.is_bad(location, self.member, status, self.trial):
-                self.outcome = BAD_STATUS
+                self.outcome = _BAD_STATUS
             self._pick_following(response, now)
-            return ELSEWHERE if self.again or self.following is not None else USE
+            return ELSEWHERE if self.again or self.following is not None else _USE
         if 0 <= response.content_length <= _BRIEF:
             self._brief = True
         else:
             self._timed(took)
-        return USE
+        return _USE
 
     def _timed(self, took: float) -> None:
         """Count a response head. took: seconds from the request sent to it"""
         q, row, spent = self.plane.view.cells, self.row, int(took * 1e9)
         q[row + _LATENCY] += spent
-        q[row + _BUCKET + (BUCKET_OF[spent // FINE] if spent < QUICK else bucket_of(took))] += 1
+        cell = BUCKET_OF[spent // _FINE] if spent < _QUICK else bucket_of(took)
+        q[row + _BUCKET + cell] += 1
 
     def _pick_following(self, response: ResponseHead, now: float) -> None:
         """Pick the member for the next attempt, if this response is not used (`retry.on`). A backend that sent Retry-After is not asked
@@ -349,10 +360,10 @@ class Attempt:
         if step == SAME_FRESH and upstream is not None and not excused:  # once it may have been a connection that just ended
             excused = upstream.pool.reuse_failed() == 1
         if error.blame == BACKEND and not (step == SAME_FRESH and excused):
-            counted = bool(exchange.status) and not self._brief and self.outcome != BAD_STATUS
+            counted = bool(exchange.status) and not self._brief and self.outcome != _BAD_STATUS
             if not self.ended_at:
                 plane.view.q[self.row + _NO_RESPONSE] += 1
-            self.outcome = FAILED
+            self.outcome = _FAILED
             self.ended_at = plane.clock()
             plane.outcomes.failed(location, member, error, counted, self.trial)
         if step == GIVE_UP:
@@ -378,23 +389,23 @@ class Attempt:
 
     def relayed(self) -> None:
         """Note that the client has the whole response."""
-        if self.outcome == UNDER_WAY:
-            self.outcome = GOOD
+        if self.outcome == _UNDER_WAY:
+            self.outcome = _GOOD
             if self._brief == _CALL:
                 self._judge_call()
 
     def _judge_call(self) -> None:
         """A call has ended, or nobody waits for its end any longer: count its response, whose status was to come in trailers."""
         q, row = self.plane.view.cells, self.row
-        self.verdict = status = final_verdict(self.exchange, self.response, self.upstream, self.outcome == GOOD)
-        self._brief = self.outcome == GOOD
+        self.verdict = status = final_verdict(self.exchange, self.response, self.upstream, self.outcome == _GOOD)
+        self._brief = self.outcome == _GOOD
         q[row + CLASS_CELL[status]] += 1
-        if self.outcome == FAILED or (self._brief and status < self.location.lowest_bad_status):
+        if self.outcome == _FAILED or (self._brief and status < self.location.lowest_bad_status):
             return
         self._brief = False
         self._timed(self.exchange.upstream_time)
         if status >= self.location.lowest_bad_status and self.plane.outcomes.is_bad(self.location, self.member, status, self.trial):
-            self.outcome = BAD_STATUS
+            self.outcome = _BAD_STATUS
 
     def delivered(self, source: Source) -> None:
         """See `whole`. source: of the response."""
@@ -420,17 +431,21 @@ class Attempt:
             self.exchange.unread = 0 if sender.done else -1
         if upstream is not None:
             self.upstream = None
-            if self.reusable:
-                upstream.give_back(self.look)
-            else:
+            if not self.reusable:
                 upstream.close()
+            elif isinstance(upstream, Upstream):
+                plain = upstream
+                plain.give_back(self.look)
+            else:
+                upstream.give_back(self.look)
         outcome = self.outcome
-        if outcome == GOOD and self._brief:
+        if outcome == _GOOD and self._brief:
             q, row = self.plane.view.cells, self.row
             spent = int(self.exchange.upstream_time * 1e9)  # as in `_timed`, without a call
             q[row + _LATENCY] += spent
-            q[row + _BUCKET + (BUCKET_OF[spent // FINE] if spent < QUICK else bucket_of(spent / 1e9))] += 1
-        failed = outcome in (FAILED, BAD_STATUS)
+            cell = BUCKET_OF[spent // _FINE] if spent < _QUICK else bucket_of(spent / 1e9)
+            q[row + _BUCKET + cell] += 1
+        failed = outcome in (_FAILED, _BAD_STATUS)
         self.location.balancer.done(self.member, failed, self.ended_at or self.plane.clock())
 
 
@@ -466,12 +481,12 @@ class WatchedAttempt(Attempt):
                 location.balancer.answered(self.member, self.exchange.upstream_time, now)
             if location.hedge:
                 location.latencies.add(self.exchange.upstream_time)
-        if step == USE and not self._brief:
+        if step == _USE and not self._brief:
             self._went_well()
         return step
 
     def over(self) -> None:
-        if self.outcome == GOOD and self._brief:
+        if self.outcome == _GOOD and self._brief:
             self._went_well()
         Attempt.over(self)
         if self.location.limited:

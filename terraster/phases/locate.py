@@ -20,7 +20,7 @@ def locate(exchange: Exchange) -> LocationPlan:
     """Find the location, and take the client's address from a trusted peer. Raises `BadRequest` (400, 404, 413, 421, 501)."""
     plan = exchange.plan
     head: RequestHead = exchange.head
-    connection: Connection = exchange.client.connection
+    connection: Connection = exchange.connection
     target = head.target
     host = head.host
     if head.method == b"CONNECT":

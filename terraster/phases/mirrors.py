@@ -167,7 +167,8 @@ class Mirrors:
         """Send a copy, and take the answer. Raises `HttpError`."""
         plane, sub = self._plane, copy.exchange
         sub.started = sub.asked = plane.clock()
-        sub.client = client = Nobody(copy.connection)
+        sub.client = client = Nobody()
+        sub.connection = copy.connection
         sub.facts = {Mirrors: copy}
         sub.location = self._place(key, sub.service)
         copy.mirror.began()

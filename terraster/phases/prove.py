@@ -25,7 +25,7 @@ class Proof(Handshake):
 def answer(plane: DataPlane, exchange: Exchange) -> Answer | None:
     """The answer of http-01 (RFC 8555, section 8.3) on a listener in clear; None if the request is an ordinary one, or has a token that we do
     not have."""
-    connection: Connection = exchange.client.connection
+    connection: Connection = exchange.connection
     head = exchange.head
     if connection.listener.tls or head.method not in _GET:
         return None

@@ -15,6 +15,9 @@ from .data_plane import DataPlane
 
 __all__ = ["more", "read_head", "read_proxy_header"]
 
+_NEVER = inf
+_PARK = PARK
+
 
 def read_proxy_header(plane: DataPlane, connection: Connection) -> None:
     """Read the client's address from a PROXY header. Raises `HttpError`."""
@@ -37,30 +40,30 @@ def read_head(plane: DataPlane, connection: Connection) -> RequestHead | None:
 
     Raises `BadRequest` for a head that cannot be read, `TimedOut` (408) for an incomplete one, and `Silence` if the connection is to be parked.
     """
-    timeouts, limits = plane.plan.timeouts, plane.plan.limits
+    plan = plane.plan
     data = connection.held
     if data:
         connection.held = b""
     else:
-        timeout = connection.keepalive if connection.requests else timeouts.client_header
+        timeout = connection.keepalive if connection.requests else plan.timeouts.client_header
         if connection.parked:
             timeout = _left(plane, connection, timeout)
         else:
             connection.idle_since = plane.reactor.horizon
-        connection.parks_at = plane.reactor.horizon + PARK
-        receive = connection.recv
+        connection.parks_at = plane.reactor.horizon + _PARK
+        stream = connection.stream
         try:
-            data = receive(timeout)
+            data = stream.recv(timeout)
         except HttpError:
-            connection.parks_at = inf
+            connection.parks_at = _NEVER
             return None
-        connection.parks_at = inf
+        connection.parks_at = _NEVER
         if not data:
             return None
     connection.idle_since = 0.0
     connection.requests += 1
     try:
-        head = parse_request(data, limits.header_size, limits.header_count)
+        head = parse_request(data, plan.header_size, plan.header_count)
     except HttpError:
         connection.held = data
         raise

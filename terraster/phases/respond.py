@@ -9,6 +9,7 @@ from terraster.exchange import Exchange
 from terraster.filters.answer import Answer
 from terraster.logs.failures import BACKEND_STATUS
 from terraster.net.body import ChunkedSource, PlainSink, Source, UntilCloseSource, relay_body, whole
+from terraster.net.connection import Connection
 from terraster.net.downstream import Downstream
 from terraster.net.http2.backend_request import BackendRequest, FrameSource
 from terraster.net.http2.request import Request
@@ -30,6 +31,8 @@ __all__ = ["error", "own", "relay"]
 _LARGE = 65536
 """From this many octets on, a part of an answer may still be under way when the last `send` returns."""
 
+_READ = RESPONSE_READ
+
 
 def relay(plane: DataPlane, attempt: Attempt) -> bool:
     """Relay a backend's response as it arrives. True if the client's connection can carry another request."""
@@ -41,13 +44,15 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
         exchange.grpc.open = response.chunked
     if response.upgrade is not None:
         return upgrade(plane, attempt)
+    head: RequestHead = exchange.head
     if response.status < 300:
-        if exchange.head.protocol is not None:  # to the client it would look as if the tunnel were open
+        if head.protocol is not None:  # to the client it would look as if the tunnel were open
             raise BadResponse("the backend did not switch protocols")
     elif response.status >= 500:
         plane.failures.note(exchange, response.status, BACKEND_STATUS)
     client: Downstream | Request = exchange.client
-    keep = exchange.head.keep_alive and not (plane.draining or plane.crowded or client.connection.listener.closed)
+    connection: Connection = exchange.connection
+    keep = head.keep_alive and not (plane.draining or plane.crowded or connection.listener.closed)
     if sender is not None and not sender.done:
         keep = False
     out, keep, framing, drop, changed = write_head(plane, exchange, response, keep)
@@ -55,75 +60,80 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
     transform: Transform | None = None
     if changed is not None and not isinstance(changed, bytes):
         transform = changed
-    timeouts, rest = attempt.location.timeouts, attempt.rest
-    upstream.phase = "read"
-    attempt.look = response.size + len(rest) >= RESPONSE_READ  # the read was full, so more octets may follow
+    rest, timeout, framed = attempt.rest, attempt.location.read_timeout, attempt.framed
+    attempt.look = response.size + len(rest) >= _READ  # the read was full, so more octets may follow
     length = response.content_length
+    if framed or length != len(rest):  # more of the body is waited for, or may be
+        upstream.phase = "read"
     if changed is not None and isinstance(changed, bytes) and not response.no_body:
         attempt.discard()
-        if response.chunked and not upstream.framed:
-            theirs = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
+        if response.chunked and not framed:
+            theirs = ChunkedSource(upstream, rest, timeout, attempt.location.strict_responses)
             theirs.here()
             attempt.reusable = response.keep_alive and theirs.reusable
         exchange.bytes_out += len(out) + len(changed)
-        client.answer(out, changed, timeouts.read, stays)
-    elif response.no_body or not (length or (upstream.framed and upstream.trails)):
+        client.answer(out, changed, timeout, stays)
+    elif response.no_body or not (length or (framed and upstream.trails)):
         exchange.bytes_out += len(out)
-        client.answer(out, b"", timeouts.read, stays)
+        client.answer(out, b"", timeout, stays)
         attempt.reusable = response.keep_alive and not rest
         upstream.doubtful = True  # a faulty backend may send a body all the same, and late
-    elif upstream.framed:
+    elif framed:
         frames = _frames(attempt, upstream)
         if frames.done and length > 0 and transform is None and not frames.trailers:
             body = bytes(frames.here())
             exchange.bytes_out += len(out) + len(body)
             if isinstance(client, Request) and client.window < len(body):
                 attempt.whole(frames.reusable)
-            client.answer(out, body, timeouts.read, stays)
+            client.answer(out, body, timeout, stays)
         else:
-            _relay(plane, frames, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
+            _relay(plane, frames, SINKS[framing](exchange, timeout, out, drop), transform, attempt)
         attempt.reusable = frames.reusable
     elif length > 0:
         left = length - len(rest)
         if left > 0 and length <= attempt.location.retry.response_size:
-            rest = rest + whole(upstream, left, timeouts.read)
+            rest = rest + whole(upstream, left, timeout)
             left, attempt.look = 0, True
         if left < 0:  # more octets than announced: they belong to no response
             rest = rest[:length]
         direct = transform is None and exchange.buffering is None
         if direct and left > 0 and attempt.look and framing == PLAIN and not upstream.stream.buffers:
-            known: KnownSource = FullSource(upstream, upstream.plain, out + rest, left, timeouts.read, plane.buffer)
-            relay_body(known, PlainSink(exchange, timeouts.read, b"", drop))
+            known: KnownSource = FullSource(upstream, upstream.plain, out + rest, left, timeout, plane.buffer)
+            relay_body(known, PlainSink(exchange, timeout, b"", drop))
             attempt.look = not known.quiet
             left = 0 if known.reusable else -1
         elif left > 0 or not direct:
-            known = KnownSource(upstream, rest, max(left, 0), timeouts.read, plane.buffer)
+            known = KnownSource(upstream, rest, max(left, 0), timeout, plane.buffer)
             known.reusable = known.reusable and left == 0
-            _relay(plane, known, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
+            _relay(plane, known, SINKS[framing](exchange, timeout, out, drop), transform, attempt)
             if left > 0:
                 attempt.look = not known.quiet
                 left = 0 if known.reusable else -1
         else:
             exchange.bytes_out += len(out) + len(rest)
-            if isinstance(client, Request) and client.window < len(rest):
-                attempt.whole(response.keep_alive and left >= 0)  # no backend waits for a client that gives no window
-            client.answer(out, rest, timeouts.read, stays)
+            if isinstance(client, Downstream):
+                plain = client
+                plain.answer(out, rest, timeout, stays)
+            else:
+                if client.window < len(rest):
+                    attempt.whole(response.keep_alive and left >= 0)  # no backend waits for a client that gives no window
+                client.answer(out, rest, timeout, stays)
         attempt.reusable = response.keep_alive and left >= 0
     else:
         source: Source
         if response.chunked:
-            source = ChunkedSource(upstream, rest, timeouts.read, attempt.location.strict_responses)
+            source = ChunkedSource(upstream, rest, timeout, attempt.location.strict_responses)
         else:
-            source = UntilCloseSource(upstream, rest, timeouts.read)
+            source = UntilCloseSource(upstream, rest, timeout)
         source.quiet = not attempt.look
-        _relay(plane, source, SINKS[framing](exchange, timeouts.read, out, drop), transform, attempt)
+        _relay(plane, source, SINKS[framing](exchange, timeout, out, drop), transform, attempt)
         attempt.look = not source.quiet
         attempt.reusable = response.keep_alive and source.reusable
     if sender is not None and not sender.done:  # the answer came before the end of the request: the client may still be sending
         keep = attempt.reusable = False
-        client.connection.lingering = True
+        connection.lingering = True
     elif not keep and exchange.bytes_out >= _LARGE:
-        client.connection.lingering = True
+        connection.lingering = True
     return keep
 
 
@@ -139,7 +149,7 @@ def _relay(plane: DataPlane, source: Source, sink: PlainSink, transform: Transfo
 
 def _frames(attempt: Attempt, upstream: BackendRequest) -> FrameSource:
     """The body of a response of HTTP/2. A short one has been read to its end."""
-    source = FrameSource(upstream, attempt.location.timeouts.read)
+    source = FrameSource(upstream, attempt.location.read_timeout)
     if upstream.complete or 0 < attempt.response.content_length <= attempt.location.retry.response_size:
         source.gather()
     return source
@@ -150,7 +160,7 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     request. Raises `HttpError`."""
     head: RequestHead | None = exchange.head
     keep = head is not None and head.keep_alive and not (close or plane.draining or plane.crowded)
-    keep = keep and not exchange.client.connection.listener.closed and _skip_body(exchange)
+    keep = keep and not exchange.connection.listener.closed and _skip_body(exchange)
     exchange.status = answer.status
     length = len(answer.body)
     if exchange.grpc is not None:
@@ -160,8 +170,8 @@ def own(plane: DataPlane, exchange: Exchange, answer: Answer, close: bool = Fals
     body = b"" if exchange.method == b"HEAD" or answer.status in BODILESS else answer.body
     exchange.bytes_out += len(out) + len(body)
     if not keep:
-        exchange.client.connection.lingering = True
-    exchange.client.answer(out, body, exchange.rules().timeouts.read, keep)
+        exchange.connection.lingering = True
+    exchange.client.answer(out, body, exchange.rules().read_timeout, keep)
     return keep
 
 
@@ -208,9 +218,9 @@ def _asked(plane: DataPlane, exchange: Exchange, error: HttpError) -> Answer | N
 
 def _skip_body(exchange: Exchange) -> bool:
     """Skip a request body that was not read. True if all of it has arrived, so that the start of the next request is known."""
-    if exchange.client.framed:  # frames say where a request ends
+    if exchange.framed:  # frames say where a request ends
         return True
-    unread, connection = exchange.unread, exchange.client.connection
+    unread, connection = exchange.unread, exchange.connection
     if not 0 <= unread <= len(connection.held):
         return False
     if unread:

@@ -67,16 +67,14 @@ class _Ours:
 
 
 class Nobody:
-    """In place of a client. connection: see `_Ours`, or that of the client whose request it is about. worker: the greenlet that an
-    interruption ends"""
+    """In place of a client. worker: the greenlet that an interruption ends"""
 
-    __slots__ = ("connection", "worker")
+    __slots__ = ("worker",)
 
     framed = False
     held = b""
 
-    def __init__(self, connection: Any) -> None:
-        self.connection = connection
+    def __init__(self) -> None:
         self.worker: greenlet | None = getcurrent()
 
     @property
@@ -123,7 +121,8 @@ class Subrequests:
         assert head is not None
         now = plane.clock()
         sub = Exchange(now, now + plane.wall, exchange.client_ip, exchange.peer_ip, exchange.scheme, head)
-        sub.client = Nobody(_Ours(_lines(about)))
+        sub.connection = _Ours(_lines(about))
+        sub.client = Nobody()
         sub.plan = exchange.plan
         sub.request_id = exchange.request_id
         sub.service = exchange.service

@@ -27,7 +27,7 @@ def upstream_head(exchange: Exchange, member: Member, framed: bool) -> bytes:
     """
     head: RequestHead = exchange.head
     location = exchange.location
-    connection: Connection = exchange.client.connection
+    connection: Connection = exchange.connection
     if exchange.said is not None:
         keep = location.keep_trusted
         extra = _fields_from_trusted(exchange, connection, head)

@@ -143,6 +143,7 @@ class SharedPool(Pool):
         more with each request."""
         self._broken = 0
         if session.codec.allowed:
+            session.since = self.reactor.clock()
             self._rest(session)
         else:
             session.close()
