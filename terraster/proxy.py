@@ -16,6 +16,7 @@ Each phase is a file in `terraster.phases`. `terraster.plan` compiles the config
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from .balance.contract import Member
 from .errors import HttpError
@@ -220,8 +221,8 @@ class Proxy(DataPlane):
         if not count & 255:
             self.number()
         exchange.request_id = self.id_start + _HEX[count & 255]
-        if isinstance(client, Downstream):
-            plain = client
+        if connection.session is None:
+            plain: Downstream = connection.downstream
             plain.exchange = exchange
         else:
             client.exchange = exchange
@@ -259,7 +260,7 @@ class Proxy(DataPlane):
         """Take the part of the request body that has arrived, decide if the request may be sent twice, and begin to watch the client."""
         head: RequestHead = exchange.head
         location = exchange.location
-        client: Downstream | Request = exchange.client
+        client: Any = exchange.client
         location.requests += 1
         retry = location.retry
         exchange.idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
@@ -283,11 +284,11 @@ class Proxy(DataPlane):
                 again = exchange.idempotent or (exchange.grpc is not None and location.retries_calls)
                 room = retry.body_size if again else 0
                 exchange.body = client.body(-1 if head.chunked else length, location.body_size, room)
-        if isinstance(client, Downstream):
-            plain = client
-            plain.watch()
-        else:
+        if exchange.framed:
             client.watch()
+        else:
+            plain: Downstream = client
+            plain.watch()
         total = location.total_timeout
         if exchange.grpc is not None:
             total = call.seconds_for(exchange, total)
@@ -310,15 +311,15 @@ class Proxy(DataPlane):
     def _finish(self, exchange: Exchange) -> None:
         """Count and log. Called exactly once for every exchange, whatever its outcome."""
         location = exchange.location
-        client: Downstream | Request = exchange.client
+        client: Any = exchange.client
         connection: Connection = exchange.connection
         rules = exchange.rules() if location is None else location
         connection.keepalive = rules.keepalive_timeout
-        if isinstance(client, Downstream):
-            plain = client
-            plain.end()
-        else:
+        if exchange.framed:
             client.end()
+        else:
+            plain: Downstream = client
+            plain.end()
         exchange.client = exchange.connection = None
         if exchange.buffering is not None:
             let_go(exchange)

@@ -11,6 +11,7 @@ how the head of its response is read.
 from __future__ import annotations
 
 from math import inf
+from typing import Any
 
 from terraster.balance.contract import Member
 from terraster.errors import BACKEND, BadResponse, ConnectionLost, HttpError
@@ -425,7 +426,8 @@ class Attempt:
         """End the attempt: give back what it used, and report its outcome. Called exactly once."""
         if self._brief == _CALL:
             self._judge_call()
-        sender, upstream = self.sender, self.upstream
+        sender = self.sender
+        upstream: Any = self.upstream
         if sender is not None:
             self.exchange.bytes_in += sender.stop()
             self.exchange.unread = 0 if sender.done else -1
@@ -433,11 +435,11 @@ class Attempt:
             self.upstream = None
             if not self.reusable:
                 upstream.close()
-            elif isinstance(upstream, Upstream):
-                plain = upstream
-                plain.give_back(self.look)
-            else:
+            elif self.framed:
                 upstream.give_back(self.look)
+            else:
+                plain: Upstream = upstream
+                plain.give_back(self.look)
         outcome = self.outcome
         if outcome == _GOOD and self._brief:
             q, row = self.plane.view.cells, self.row

@@ -50,7 +50,7 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
             raise BadResponse("the backend did not switch protocols")
     elif response.status >= 500:
         plane.failures.note(exchange, response.status, BACKEND_STATUS)
-    client: Downstream | Request = exchange.client
+    client: Any = exchange.client
     connection: Connection = exchange.connection
     keep = head.keep_alive and not (plane.draining or plane.crowded or connection.listener.closed)
     if sender is not None and not sender.done:
@@ -111,13 +111,13 @@ def relay(plane: DataPlane, attempt: Attempt) -> bool:
                 left = 0 if known.reusable else -1
         else:
             exchange.bytes_out += len(out) + len(rest)
-            if isinstance(client, Downstream):
-                plain = client
-                plain.answer(out, rest, timeout, stays)
-            else:
+            if exchange.framed:
                 if client.window < len(rest):
                     attempt.whole(response.keep_alive and left >= 0)  # no backend waits for a client that gives no window
                 client.answer(out, rest, timeout, stays)
+            else:
+                plain: Downstream = client
+                plain.answer(out, rest, timeout, stays)
         attempt.reusable = response.keep_alive and left >= 0
     else:
         source: Source
