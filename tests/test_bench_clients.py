@@ -17,6 +17,7 @@ from .harness.authority import Authority
 from .harness.backends import Backend, Peer, always, ok
 from .harness.http2_backend import Http2Backend
 from .harness.load_runner import drive, load_on
+from .harness.nginx import Nginx
 from .harness.ports import free_port
 
 
@@ -138,6 +139,16 @@ def test_requests_share_connections_of_http2(size: int) -> None:
         assert len(backend.peers) == 2 and len(backend.requests) == 40
     assert counts(record) == ({200: 40}, {})
     assert record.received >= 40 * size
+
+
+def test_a_client_whose_connection_is_ended_for_good_makes_one_new_one_at_a_time(tmp_path: Path) -> None:
+    """nginx ends each connection after some requests; more of them are due while the next connection is made."""
+    certificate, key = Authority().issue("127.0.0.1").write(tmp_path)
+    port = free_port()
+    tls = f"listen 127.0.0.1:{port} ssl http2; ssl_certificate {certificate}; ssl_certificate_key {key};"
+    with Nginx(tmp_path / "nginx", f"{tls} keepalive_requests 10; location / {{ return 200 ok; }}"):
+        load = load_on(port, "https", http2=True, insecure=True, connections=3, streams=3, rate=3000.0, requests=500)
+        assert counts(drive(load)) == ({200: 500}, {})
 
 
 def test_a_large_body_goes_as_the_windows_allow() -> None:

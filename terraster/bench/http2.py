@@ -53,6 +53,7 @@ class Http2Client:
         "_codec",
         "_full",
         "_has_begun",
+        "_is_connecting",
         "_is_parked",
         "_limits",
         "_method",
@@ -82,6 +83,7 @@ class Http2Client:
         self._method = load.method.encode("ascii")
         self._run = run
         self._stream: Socket | TlsStream | None = None
+        self._is_connecting = False
 
     def prepare(self) -> None:
         """See `Client.prepare`. A failure is left to the first request, which tries again."""
@@ -99,7 +101,7 @@ class Http2Client:
         """See `Client.proceed`."""
         self._is_parked = False
         if self._stream is None:
-            self._run.reactor.spawn(self._reopen, due)
+            self._connect_for(due)
         elif self._codec.room:
             self._call(due)
             self._fill()
@@ -122,6 +124,14 @@ class Http2Client:
         run.reactor.streams.add(self)
         self._look_later()
 
+    def _connect_for(self, due: float) -> None:
+        """Connect for a request, or let it wait for the connection that is being made. due: as in `Client.proceed`"""
+        if self._is_connecting:
+            self._again.append(due)
+        else:
+            self._is_connecting = True
+            self._run.reactor.spawn(self._reopen, due)
+
     def _reopen(self, due: float) -> None:
         """Connect for a request, in a greenlet. Each failure is one of a request; due: of the first"""
         run = self._run
@@ -135,8 +145,10 @@ class Http2Client:
             now = run.clock()
             due = self._again.popleft() if self._again else run.take(now)
             if due > now:
+                self._is_connecting = False
                 self._wait(due)
                 return
+        self._is_connecting = False
         self._call(due)
         self._fill()
 
@@ -161,7 +173,7 @@ class Http2Client:
     def _fill(self) -> None:
         """Send requests as far as there are turns, and room for them."""
         run = self._run
-        while self._has_begun:
+        while self._has_begun and not self._is_connecting:
             if self._stream is None or self._codec.room:
                 now = run.clock()
                 due = self._again.popleft() if self._again else run.take(now)
@@ -169,7 +181,7 @@ class Http2Client:
                     self._wait(due)
                     break
                 if self._stream is None:
-                    run.reactor.spawn(self._reopen, due)
+                    self._connect_for(due)
                     return
                 self._call(due)
             elif self._codec.going and not self._calls:

@@ -99,7 +99,8 @@ class Run:
         """Take no turn from now on."""
         now = self.clock()
         self.turns.stop(now)
-        self.take(now)
+        if not self.underway:
+            self._rested()
 
     def answered(self, due: float, now: float, status: int, received: int) -> None:
         """A turn ended with a complete answer. received: octets"""

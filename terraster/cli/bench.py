@@ -71,9 +71,15 @@ def main(argv: Sequence[str]) -> int:
     except (StartError, OSError) as error:
         print(f"terraster bench: {error}", file=sys.stderr)
         return 2
+    print(
+        json.dumps(result.to_json(), indent=2) if arguments.json else report(result), end="\n" if arguments.json else "", flush=True
+    )
     if plot is not None:
-        plot(result)
-    print(json.dumps(result.to_json(), indent=2) if arguments.json else report(result), end="\n" if arguments.json else "")
+        try:
+            plot(result)
+        except OSError as error:
+            print(f"terraster bench: the plot cannot be written: {error.strerror or error}", file=sys.stderr)
+            return 2
     return 1 if result.total.failed or result.faults or not result.total.complete else 0
 
 
