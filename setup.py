@@ -1,7 +1,8 @@
 """Compiles the rooms of the request path. All else about the package is in setup.cfg.
 
 A room is compiled if a `.pyx` has its name, or if a `.pxd` beside its `.py` types it. All of them are compiled or none: compiled rooms
-share C structures, so one that is missing would keep the others from being imported.
+share C structures, and where one of them is missing the others may read its fields from the wrong places. So a build that goes on without
+the compiler removes what an earlier one left beside the sources.
 
     TERRASTER_COMPILE=try        compile if that can be done, else say once that it cannot, and go on (the default)
     TERRASTER_COMPILE=require    fail if it cannot be done
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -89,6 +91,12 @@ class Rooms(build_ext):
             go_on_without(error)
 
 
+def remove_old() -> None:
+    """Remove the rooms that an earlier build left beside their sources."""
+    for path in Path("terraster").rglob(f"*{sysconfig.get_config_var('EXT_SUFFIX')}"):
+        path.unlink()
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -101,11 +109,15 @@ def mode() -> str:
 
 
 def go_on_without(error: Exception) -> None:
+    remove_old()
     print(f"Terraster is built as pure Python, which is complete but slower. The compiler's part failed: {error}", file=sys.stderr)
 
 
 def main() -> None:
     made: list[Extension] = []
+    if COMMANDS.intersection(sys.argv):
+        for old in Path("build").glob("lib*"):  # modules of an earlier build, which may be gone by now, would be installed, too
+            shutil.rmtree(old)
     if mode() != "no" and COMMANDS.intersection(sys.argv) and (paths := rooms(Path("terraster"))):
         try:
             made = extensions(paths)

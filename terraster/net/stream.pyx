@@ -141,6 +141,8 @@ cdef class Stream(Duplex):
                 return self.sock.recv(size, flags) if flags else self.sock.recv(size)
             except BlockingIOError:
                 return None
+        if size < 0:
+            raise ValueError("negative buffersize in recv")
         if size > _ROOM:
             size = _ROOM
         while True:
