@@ -83,8 +83,8 @@ def test_a_receiver_that_refuses_is_told(fresh, receiver: HttpReceiver) -> None:
     counts.are(1, 1, 0)
 
 
-def test_while_the_exporting_process_stands_still_workers_keep_spans(terraster, receiver: HttpReceiver) -> None:
-    proxy: Terraster = terraster(SITE, tracing={"endpoint": receiver.url})
+def test_while_the_exporting_process_stands_still_workers_keep_spans(fresh, receiver: HttpReceiver) -> None:
+    proxy: Terraster = fresh(SITE, tracing={"endpoint": receiver.url})
     pid, counts = exporter(proxy), Counts(proxy)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -95,8 +95,8 @@ def test_while_the_exporting_process_stands_still_workers_keep_spans(terraster, 
     counts.are(2000, 0, 0)
 
 
-def test_another_process_follows_one_that_was_killed(terraster, receiver: HttpReceiver) -> None:
-    proxy: Terraster = terraster(SITE, tracing={"endpoint": receiver.url})
+def test_another_process_follows_one_that_was_killed(fresh, receiver: HttpReceiver) -> None:
+    proxy: Terraster = fresh(SITE, tracing={"endpoint": receiver.url})
     first, counts = exporter(proxy), Counts(proxy)
     receiver.go.clear()
     ask(proxy, 20)
