@@ -112,8 +112,8 @@ def test_another_process_follows_one_that_was_killed(fresh, receiver: HttpReceiv
     counts.are(1, 20, 1)
 
 
-def test_a_reload_changes_the_receiver(terraster, receiver: HttpReceiver, stack) -> None:
-    proxy: Terraster = terraster(SITE, tracing={"endpoint": receiver.url})
+def test_a_reload_changes_the_receiver(fresh, receiver: HttpReceiver, stack) -> None:
+    proxy: Terraster = fresh(SITE, tracing={"endpoint": receiver.url})
     old, counts = exporter(proxy), Counts(proxy)
     receiver.go.clear()
     get(proxy.address, "/before")
