@@ -115,10 +115,11 @@ def go_on_without(error: Exception) -> None:
 
 def main() -> None:
     made: list[Extension] = []
-    if COMMANDS.intersection(sys.argv):
+    builds = bool(COMMANDS.intersection(sys.argv))
+    if builds:
         for old in Path("build").glob("lib*"):  # modules of an earlier build, which may be gone by now, would be installed, too
             shutil.rmtree(old)
-    if mode() != "no" and COMMANDS.intersection(sys.argv) and (paths := rooms(Path("terraster"))):
+    if builds and mode() != "no" and (paths := rooms(Path("terraster"))):
         try:
             made = extensions(paths)
         except Exception as error:  # whatever is wrong with the compiler or with Cython, the package is complete without them

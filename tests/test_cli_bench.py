@@ -166,3 +166,14 @@ def test_json_says_all_and_the_exit_code_that_a_request_failed(tmp_path: Path) -
     assert figures["connect_seconds"]["count"] == len(backend.peers) == 25
     assert {request.get("host") for request in backend.requests} == {"a.test"}
     assert "<svg" in plot.read_text() and "Status 503" in plot.read_text()
+
+
+def test_a_picture_that_cannot_be_written_costs_no_figure(tmp_path: Path) -> None:
+    """The disk fills while the load runs."""
+    plot = tmp_path / "plot.svg"
+    plot.symlink_to("/dev/full")
+    with Backend(always(ok(b"yes"))) as backend:
+        words = ("--url", f"http://127.0.0.1:{backend.port}/", "-n", "5", "-c", "1", "--plot", str(plot))
+        done = subprocess.run(command(*words), capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (2, "terraster bench: the plot cannot be written: No space left on device\n")
+    assert "Complete requests:" in done.stdout

@@ -289,6 +289,15 @@ def test_an_unknown_verb_is_answered() -> None:
         assert "knows no 'dance'" in family.ask("dance")["problems"][0]
 
 
+def descriptors_at_rest(family: Family) -> int:
+    """The descriptors of its master: the least number of some looks, as the connection of an order ends a moment after its answer."""
+    looks = []
+    for _ in range(10):
+        time.sleep(0.02)
+        looks.append(len(os.listdir(f"/proc/{family.pid}/fd")))
+    return min(looks)
+
+
 def test_a_hundred_reloads_leak_no_descriptors_and_lose_no_answer() -> None:
     with Family(workers=1) as family:
         port = free_port()
@@ -302,8 +311,7 @@ def test_a_hundred_reloads_leak_no_descriptors_and_lose_no_answer() -> None:
                 )
                 assert family.ask("reload")["ok"]
                 if number in (9, 99):
-                    # The least of some: the connection of an order that was answered ends a moment later.
-                    descriptors.append(min(len(os.listdir(f"/proc/{family.pid}/fd")) for _ in range(10) if not time.sleep(0.02)))
+                    descriptors.append(descriptors_at_rest(family))
         assert failed == []
         assert descriptors[0] == descriptors[1]
         assert generations(family) == {101}

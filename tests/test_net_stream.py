@@ -203,6 +203,13 @@ def test_octets_that_nobody_waits_for_are_told_once_and_stay(pair: Pair) -> None
     assert pair.stream.peek() == b"" and pair.stream.recv_now() == b"" and pair.stream.recv(5.0) == b""
 
 
+def test_a_read_takes_no_negative_size(pair: Pair) -> None:
+    pair.there.sendall(b"a")
+    gevent.sleep(0.01)
+    with pytest.raises(ValueError, match="negative"):
+        pair.stream.recv(5.0, -1)
+
+
 @pytest.mark.parametrize("timeout", [0.02, 1.0])
 def test_a_wait_ends_with_the_error_of_the_owner(pair: Pair, timeout: float) -> None:
     pair.reactor.horizon -= 1.0 if timeout >= 1.0 else 0.0

@@ -472,7 +472,7 @@ class WatchedAttempt(Attempt):
         location = self.location
         self.muted = False
         self.trial = location.breaker is not None and member.on_trial()
-        if location.timeouts.total:
+        if location.total_timeout:
             exchange.asked = plane.clock()
 
     def judge(self) -> int:

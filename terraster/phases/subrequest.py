@@ -105,7 +105,7 @@ class Subrequests:
         plane, client = self._plane, exchange.client
         sub = self._exchange(exchange, path, target, fields, about)
         client.watch()
-        plane.limit(sub, sub.location.timeouts.total)
+        plane.limit(sub, sub.location.total_timeout)
         try:
             return ask(plane, sub, _reply)
         finally:
@@ -206,7 +206,7 @@ def _body(plane: DataPlane, attempt: WatchedAttempt) -> bytes:
 def source_of(plane: DataPlane, attempt: WatchedAttempt) -> Source | None:
     """The body of the answer, None if there is none; then the connection can be used again. Else it cannot until `end`."""
     response, rest, upstream = attempt.response, attempt.rest, attempt.upstream
-    length, wait = response.content_length, attempt.location.timeouts.read
+    length, wait = response.content_length, attempt.location.read_timeout
     assert upstream is not None
     upstream.phase = "read"
     attempt.look = True

@@ -27,7 +27,7 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     client: Downstream | Request = exchange.client
     out, _, _, _, _ = write_head(plane, exchange, attempt.response, False)
     exchange.bytes_out += len(out) + len(attempt.rest)
-    client.begin(out, attempt.rest, location.timeouts.read)
+    client.begin(out, attempt.rest, location.read_timeout)
     plane.deadlines.pop(exchange, None)
     inlet = client.inlet
     websocket = (attempt.response.upgrade or b"").lower() == b"websocket"
@@ -35,7 +35,7 @@ def upgrade(plane: DataPlane, attempt: Attempt) -> bool:
     held, inlet.held = inlet.held, b""
     if held:
         exchange.bytes_in += len(held)
-        upstream.send(held, location.timeouts.read)
+        upstream.send(held, location.read_timeout)
     client.unwatch()  # from now on the tunnel reads its octets and its end
     if websocket:
         assert tunnel.inwards is not None and tunnel.outwards is not None
