@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -130,6 +131,41 @@ def test_memory_is_taken_only_where_something_was_touched() -> None:
     assert os.fstat(table.descriptor).st_blocks * 512 <= used + 60_000
 
 
+def test_a_look_at_untouched_rows_takes_no_memory() -> None:
+    table = Table(65_536, 32_768, 257)
+    filled(table, 2, 600)
+    used = os.fstat(table.descriptor).st_blocks
+    first, behind = table.seat_backend(2, 0), table.seat_backend(2, 40_000)
+    assert not table.is_untouched(first, SeatBackend.CELLS)
+    assert table.is_untouched(behind, SeatBackend.CELLS)
+    assert table.is_untouched(len(table.q) - 1, 1), "nothing behind the last cells is touched, and it says so in another way"
+    assert table.column(first + SeatBackend.REQUESTS, 50_000, SeatBackend.CELLS) == [5] * 600 + [0] * 49_400
+    assert table.column(first + SeatBackend.REQUESTS, 600, SeatBackend.CELLS) == [5] * 600
+    assert table.column(first, 0, SeatBackend.CELLS) == []
+    for slot in (3, 40_000):
+        table.forget_backend(2, slot)
+    assert not any(table.q[table.seat_backend(2, 3) : table.seat_backend(2, 4)]), "a touched row is emptied"
+    behind_the_last = 2 * 256 * SeatBackend.CELLS * 8  # rows are looked at in parts, and a part with a used row is read whole
+    assert os.fstat(table.descriptor).st_blocks <= used + behind_the_last // 512
+    table.q[behind + SeatBackend.REQUESTS] = 1
+    assert not table.is_untouched(behind, SeatBackend.CELLS)
+    assert table.column(first + SeatBackend.REQUESTS, 50_000, SeatBackend.CELLS)[40_000] == 1
+
+
+def test_a_kernel_that_does_not_know_holes_gets_every_row_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Table(300, 300, 4)
+    filled(table, 1, 3)
+
+    def refused(*_: int) -> int:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "lseek", refused)
+    assert not table.is_untouched(table.seat_backend(2, 200), 1)
+    assert table.column(table.seat_backend(1, 0) + SeatBackend.REQUESTS, 5, SeatBackend.CELLS) == [5, 5, 5, 0, 0]
+    table.retire(1, range(300), range(300))
+    assert table.backend_sum(2, SeatBackend.REQUESTS) == 5
+
+
 def test_a_core_dump_leaves_the_table_out() -> None:
     table = Table(8, 8, 9)
     with open("/proc/self/smaps") as maps:
@@ -202,7 +238,10 @@ def test_a_glimpse_follows_the_table_and_changes_nothing_in_it() -> None:
     table.q[table.backend(3)] = 8
     assert glimpse.q[glimpse.backend(3)] == 8
     glimpse.q[glimpse.backend(3)] = 9
+    glimpse.q[glimpse.seat_location(0, 299)] = 9
+    assert not glimpse.is_untouched(glimpse.seat_location(0, 299), 1), "the file has a hole there"
     glimpse.forget_location(0, 299)
+    assert not glimpse.q[glimpse.seat_location(0, 299)]
     assert (glimpse.q[glimpse.backend(3)], table.q[table.backend(3)]) == (9, 8)
     at = table.seat_backend(1, 5)
     table.q[at] = 1

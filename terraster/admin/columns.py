@@ -92,6 +92,8 @@ class Rows:
 
     def _add(self, found: list[int], at: int, count: int, step: int, cells: Sequence[int], low: int) -> None:
         """Add each of these cells of ``count`` rows, which begin at ``at`` and are ``step`` cells long."""
+        if self._table.is_untouched(at, count * step):
+            return
         q, end, nothing = self._table.q, at + count * step, bytes(WIDTH * count)
         for number, cell in enumerate(cells):
             octets = q[at + cell : end : step].tobytes()
@@ -106,7 +108,7 @@ class Rows:
             for number, slot in enumerate(slots):
                 if not found[number]:
                     at = self.in_seat(seat, slot)
-                    found[number] = q[at : at + self.cells].tobytes() != nothing
+                    found[number] = not self._table.is_untouched(at, self.cells) and q[at : at + self.cells].tobytes() != nothing
         return found
 
 

@@ -220,6 +220,11 @@ def backends(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> It
                 )
 
 
+def _cells(table: Table, starts: list[int], count: int) -> list[list[int]]:
+    """So many cells from each of these on. Rows that no process has touched stay so: 10,000 services have 27 MiB of rows in each seat."""
+    return [[0] * count if table.is_untouched(at, count) else table.q[at : at + count].tolist() for at in starts]
+
+
 def _mean(values: tuple[int, ...], unit: float) -> float:
     """The mean of the seats' measurements; -1 if no seat has one."""
     measured = [value for value in values if value]
@@ -228,8 +233,8 @@ def _mean(values: tuple[int, ...], unit: float) -> float:
 
 def _seat_rows(table: Table, seats: list[int], slot: int, first: int, end: int) -> list[list[int]]:
     """A backend's cells from ``first`` to before ``end`` in each of these seats."""
-    starts = [table.seat_backend(seat, slot) for seat in seats]
-    return table.consistent(lambda: [table.q[at + first : at + end].tolist() for at in starts])
+    starts = [table.seat_backend(seat, slot) + first for seat in seats]
+    return table.consistent(lambda: _cells(table, starts, end - first))
 
 
 def _times(table: Table, seats: list[int], slot: int) -> tuple[int, ...]:
@@ -261,7 +266,7 @@ def unrouted(table: Table) -> LocationReading:
 def _row(table: Table, seats: list[int], slot: int) -> list[int]:
     """A location's cells, summed over these seats."""
     starts = [table.seat_location(seat, slot) for seat in seats]
-    cells = table.consistent(lambda: [table.q[at : at + SeatLocation.CELLS].tolist() for at in starts])
+    cells = table.consistent(lambda: _cells(table, starts, SeatLocation.CELLS))
     used = [row for row in cells if any(row)]
     return [sum(column) for column in zip(*used, strict=True)] if len(used) > 1 else (used or cells)[0]
 
@@ -272,10 +277,9 @@ def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
     Strided slices read 10,000 locations in 10 ms.
     """
     last = max((location.slot for service in snapshot.services for location in service.locations), default=-1)
-    first, end = table.seat_location(seat, 0), table.seat_location(seat, last + 1)
-    nowhere = table.seat_location(seat, table.unrouted)
+    first, nowhere = table.seat_location(seat, 0), table.seat_location(seat, table.unrouted)
     buckets = range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)
-    return sum(sum(table.q[first + bucket : end : SeatLocation.CELLS]) + table.q[nowhere + bucket] for bucket in buckets)
+    return sum(sum(table.column(first + bucket, last + 1, SeatLocation.CELLS)) + table.q[nowhere + bucket] for bucket in buckets)
 
 
 def proxy_seats(table: Table) -> list[int]:

@@ -90,6 +90,5 @@ def sums(table: Table, slots: int, cell: int) -> array[int]:
     """A cell of the first slots, each summed over the seats that count requests."""
     rows = []
     for seat in proxy_seats(table):
-        first = table.seat_backend(seat, 0)
-        rows.append(table.q[first + cell : first + slots * SeatBackend.CELLS : SeatBackend.CELLS].tolist())
+        rows.append(table.column(table.seat_backend(seat, 0) + cell, slots, SeatBackend.CELLS))
     return array("Q", map(sum, zip(*rows, strict=True)))
