@@ -109,26 +109,30 @@ class Victim(Family):
         return order["what"] if order else "", weight["weight"] if weight else 1
 
 
-def relatives(path: str) -> list[int]:
-    """The processes that run the program on a configuration file."""
-    found = []
+def command_lines() -> Iterator[tuple[int, bytes]]:
+    """Of each process. Empty for a moment while it becomes another program."""
     for name in os.listdir("/proc"):
         if name.isdigit():
             with suppress(OSError):
-                words = Path("/proc", name, "cmdline").read_bytes().split(b"\0")
-                if path.encode() in words and not is_gone(int(name)):
-                    found.append(int(name))
-    return found
+                os.readlink(f"/proc/{name}/exe")  # the kernel's own threads have none
+                words = Path("/proc", name, "cmdline").read_bytes()
+                if not is_gone(int(name)):
+                    yield int(name), words
+
+
+def relatives(path: str) -> list[int]:
+    """The processes that run the program on a configuration file."""
+    return [pid for pid, words in command_lines() if path.encode() in words.split(b"\0")]
 
 
 def killed(path: str) -> list[int]:
-    """Kill the `relatives` that are left. Called again until there are none: a process that becomes another program has no name for a
-    moment."""
-    left = relatives(path)
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return left
+    """Kill the `relatives` that are left. Called again until it returns none: those that may become one are among them."""
+    left = [(pid, words) for pid, words in command_lines() if not words or path.encode() in words.split(b"\0")]
+    for pid, words in left:
+        if words:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    return [pid for pid, _ in left]
 
 
 @pytest.fixture
