@@ -288,6 +288,7 @@ class Master(Arbiter):  # type: ignore[misc]
             case signal.SIGTERM:
                 snapshot = self.running.snapshot
                 first = f"new connections are accepted for {snapshot.drain_delay:g} s; then " if snapshot.drain_delay else ""
+                self._tell_orphans()
                 self.log.info("SIGTERM: stopping; %sopen requests get up to %g s", first, snapshot.drain_timeout)
                 self.audit.took(number, snapshot.generation)
                 raise HaltServer("", 0)
@@ -363,6 +364,13 @@ class Master(Arbiter):  # type: ignore[misc]
         for one in self.participants:
             one.stop()
 
+    def _tell_orphans(self) -> bool:
+        """From now on the workers of a dead successor do not leave because this master serves. Returns True if there is a successor."""
+        shared, q, cells = self.upgrade.is_under_way, self.table.q, self.table.master
+        q[cells + MasterCells.SHARED] = int(shared)
+        q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
+        return shared
+
     def stop(self, graceful: bool = True) -> None:
         """End all children: drained, or at once. Safe to call again."""
         if self._stopped:
@@ -371,9 +379,8 @@ class Master(Arbiter):  # type: ignore[misc]
         self._promote()
         has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
         self._on_end()
-        q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
-        q[cells + MasterCells.SHARED] = int(shared)
-        q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
+        q, cells, snapshot = self.table.q, self.table.master, self.running.snapshot
+        shared = self._tell_orphans()
         if self.predecessors.are_joined_by(self.upgrade.successor):
             self.pidfile.give_name()
         self.service_manager.stopping(self.upgrade.successor)
