@@ -74,7 +74,9 @@ def test_workers_of_another_layout_leave_when_their_master_is_killed(release, sl
     kill(proxy)
     for pid in orphans:
         wait_gone(pid, 30)
-    assert "2 workers of a master that has gone:" in proxy.said or proxy.said.count("1 worker of") == 2
+    wait_until(
+        lambda: "2 workers of a master that has gone:" in proxy.said or proxy.said.count("1 worker of") == 2, lambda: proxy.said
+    )
     assert get(proxy.address).status == 200
     assert proxy.status()["pid"] == new
     wait_until(lambda: sorted(os.listdir(proxy.runtime_dir)) == ["control.sock", "terraster.pid"], "no file is left")
