@@ -57,7 +57,8 @@ class LocationPlan:
     on_request … on_log: the hooks of its filters (`terraster.filters.contract`)
     keep, keep_trusted: kinds of special fields to forward, from strangers and from trusted peers
     drops_twins:  True if a name with ``_`` is dropped when a rule drops the same name with ``-`` (`terraster.wire.names`)
-    log:          the access-log writer of this process, bound at the first request (`terraster.worker`)
+    log:          takes a finished exchange, for this process's access log; False: there is none. The first request puts it in, before that
+                  it is None (`terraster.worker`)
     """
 
     __slots__ = (

@@ -352,5 +352,10 @@ class Proxy(DataPlane):
                     hook(exchange)
                 except Exception:
                     self.defect("a hook of on_log failed")
-        log = self.log
-        log(exchange)
+        log = None if location is None else location.log
+        if log is None:
+            self.log(exchange)
+        elif log is not False:
+            log(exchange)
+        if self.tail is not None:
+            self.tail(exchange)

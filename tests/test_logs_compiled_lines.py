@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from types import SimpleNamespace
 
 import pytest
@@ -203,12 +205,36 @@ def test_ids_of_a_trace() -> None:
 def test_a_line_that_cannot_be_made_leaves_nothing() -> None:
     lines = CompiledLines(Renderer(CONFIGS[0]))
     lines.add(an_exchange())
-    with pytest.raises(AttributeError):
-        lines.add(SimpleNamespace(wall=WALL))
-    with pytest.raises(TypeError):
-        lines.add(an_exchange(status="x"))
+    for broken in (an_exchange(service=SimpleNamespace()), an_exchange(head=SimpleNamespace(major=1))):
+        with pytest.raises(AttributeError):
+            lines.add(broken)
+    for no_exchange in (None, SimpleNamespace(wall=WALL)):
+        with pytest.raises(TypeError):
+            lines.add(no_exchange)
     assert lines.add(an_exchange()) == 2
     assert lines.take() == b"".join(Renderer(CONFIGS[0]).line(an_exchange()).encode() for _ in range(2))
+
+
+def test_places_have_their_own_names_and_are_let_go_when_lines_are_taken() -> None:
+    """What a place is called is remembered, but no place."""
+
+    class Place:
+        def __init__(self, number: int) -> None:
+            self.name, self.label, self.arm, self.backend = f"name{number}", f"/label{number}", "", self
+
+    gone = []
+    pure, compiled = PureLines(Renderer(CONFIGS[4])), CompiledLines(Renderer(CONFIGS[4]))
+    places = [Place(number) for number in range(40)]
+    for count, place in enumerate(places * 2):
+        weakref.finalize(place, gone.append, count)
+        one = an_exchange(service=place, location=places[-count % 40], backend=places[count // 3])
+        pure.add(one)
+        compiled.add(one)
+    assert compiled.take() == pure.take()
+    assert compiled.each([an_exchange(location=places[0])]) == pure.each([an_exchange(location=places[0])])
+    del places, place, one
+    gc.collect()
+    assert len(gone) == 80
 
 
 def test_many_octets_are_taken_before_there_are_many_lines() -> None:

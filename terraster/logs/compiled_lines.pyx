@@ -2,16 +2,18 @@
 
 A line is compiled to steps once, from the template of its `Renderer`: literals, and fields. A field that is plain (printable ASCII without
 quotes and backslashes, a query without anything that could be a secret, a number) is copied. For every other value the step asks the renderer,
-so that escapes, masks and rare fields have one truth. Nothing of an exchange is kept.
+so that escapes, masks and rare fields have one truth. Nothing of an exchange is kept, but the places that lines name until they are taken.
 """
 
 import re
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_NoMemory
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.string cimport memchr, memcmp, memcpy
 
+from ..exchange cimport Exchange
 from ..wire.field_line cimport TOKEN, Line, read_line
 from ..wire.heads cimport RequestHead
 
@@ -29,9 +31,6 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_GET_LENGTH(object)
     bint PyUnicode_CheckExact(object)
     bint PyFloat_CheckExact(object)
-    bint PyLong_CheckExact(object)
-    double PyFloat_AS_DOUBLE(object)
-    long long PyLong_AsLongLongAndOverflow(object, int*) except? -1
     str PyUnicode_DecodeASCII(const char*, Py_ssize_t, const char*)
 
 __all__ = ["CompiledLines"]
@@ -41,6 +40,7 @@ cdef enum:
     KEPT = 1 << 18  # octets of a buffer that is kept for the next lines
     BEGIN = 1 << 14
     MANY = 1 << 30  # a number of lines above every bound
+    PLACES = 16  # texts of services, locations and backends that are remembered until lines are taken
 
     DIRTY = 1  # needs an escape
     ASK = 2  # ?
@@ -177,6 +177,7 @@ cdef struct Step:
     Py_ssize_t length
 
 
+@cython.final
 cdef class CompiledLines:
     """Lines of finished exchanges, kept until they are taken. renderer: knows how they look"""
 
@@ -192,7 +193,7 @@ cdef class CompiledLines:
     cdef double _second
     cdef bint _json, _query, _looks, _exact
     cdef str _moment
-    cdef list _names
+    cdef list _names, _places, _texts
     cdef unsigned long long _lengths
 
     def __cinit__(self, renderer):
@@ -221,6 +222,7 @@ cdef class CompiledLines:
         if renderer.further is not None:
             self._information, self._warning, self._failure = (renderer.further.level(status).encode() for status in (200, 400, 500))
         self._names = []
+        self._places, self._texts = [None] * PLACES, [b""] * PLACES
         self._lengths = 0
         for name in renderer.secrets:
             if name.isascii():
@@ -276,7 +278,7 @@ cdef class CompiledLines:
 
     # ---- the contract of Lines
 
-    def add(self, x):
+    def add(self, Exchange x not None):
         """Write the line of a finished exchange. Returns how many lines are kept, or more if they are to be written now."""
         cdef Py_ssize_t before = self._size
         try:
@@ -291,6 +293,7 @@ cdef class CompiledLines:
         """The lines that are kept, which are forgotten."""
         taken = PyBytes_FromStringAndSize(self._buffer, self._size)
         self._size = self._kept = 0
+        self._forget()
         if self._room > KEPT:
             PyMem_Free(self._buffer)
             self._buffer = NULL
@@ -300,6 +303,7 @@ cdef class CompiledLines:
     def each(self, exchanges):
         """One line for each exchange, which are not kept."""
         cdef Py_ssize_t before = self._size
+        cdef Exchange x
         lines = []
         try:
             for x in exchanges:
@@ -308,6 +312,7 @@ cdef class CompiledLines:
                 self._size = before
         finally:
             self._size = before
+            self._forget()
         return lines
 
     # ---- octets
@@ -377,6 +382,32 @@ cdef class CompiledLines:
             return self._put_ready(self._quoted[value])
         return self._put_clean(octets, length)
 
+    cdef int _put_known(self, Kind kind, place) except -1:
+        """What a service, a location or a backend is called. kind: one of those from SERVICE to UPSTREAM_NAME"""
+        if place is None:
+            return self._put_bytes(self._nothing)
+        cdef size_t at = ((<size_t><void*>place >> 5) + <size_t>kind) % PLACES
+        if self._places[at] is place:
+            return self._put_bytes(self._texts[at])
+        cdef Py_ssize_t begin = self._size
+        if kind == SERVICE:
+            self._put_value(place.name)
+        elif kind == LOCATION:
+            self._put_value(place.label)
+        else:
+            self._put_value(place.backend.label if kind == UPSTREAM else place.backend.name)
+        self._places[at] = None
+        self._texts[at] = PyBytes_FromStringAndSize(self._buffer + begin, self._size - begin)
+        self._places[at] = place
+        return 0
+
+    cdef int _forget(self) except -1:
+        """Keep no place alive that a reload has replaced."""
+        cdef Py_ssize_t at
+        for at in range(PLACES):
+            self._places[at] = None
+        return 0
+
     cdef int _put_span(self, const char* octets, Py_ssize_t length) except -1:
         """Octets of a head."""
         if _kinds(octets, length) & DIRTY:
@@ -385,15 +416,9 @@ cdef class CompiledLines:
 
     # ---- numbers
 
-    cdef int _put_number(self, value) except -1:
+    cdef inline int _put_number(self, long long number) except -1:
         """As ``%d``."""
-        cdef int overflow = 0
-        cdef long long number
-        if PyLong_CheckExact(value):
-            number = PyLong_AsLongLongAndOverflow(value, &overflow)
-            if not overflow and number >= 0:
-                return self._put_digits(number)
-        return self._put_ready("%d" % value)
+        return self._put_digits(number) if number >= 0 else self._put_ready("%d" % number)
 
     cdef inline int _put_digits(self, unsigned long long number) except -1:
         cdef char[24] digits
@@ -406,11 +431,8 @@ cdef class CompiledLines:
                 break
         return self._put(digits + at, 24 - at)
 
-    cdef int _put_seconds(self, value) except -1:
+    cdef int _put_seconds(self, double seconds) except -1:
         """As ``%.6f``. The octets are computed if no digit can depend on how the product is rounded, else the interpreter is asked."""
-        if not PyFloat_CheckExact(value):
-            return self._put_ready("%.6f" % value)
-        cdef double seconds = PyFloat_AS_DOUBLE(value)
         cdef double scaled, rest
         cdef unsigned long long millionths
         cdef int place
@@ -429,14 +451,14 @@ cdef class CompiledLines:
                     millionths //= 10
                 self._size += 7
                 return 0
-        return self._put_ready("%.6f" % value)
+        return self._put_ready("%.6f" % seconds)
 
     cdef int _put_lasting(self, value) except -1:
         """A duration, as the line writes it. None: there was none"""
         if value is None:
             return self._put_bytes(self._empty)
         if self._exact:
-            return self._put_seconds(value)
+            return self._put_seconds(value) if PyFloat_CheckExact(value) else self._put_ready("%.6f" % value)
         return self._put_ready(self._encoded.lasting(float("%.6f" % value)))
 
     # ---- time
@@ -544,7 +566,7 @@ cdef class CompiledLines:
 
     # ---- a line
 
-    cdef int _line(self, x) except -1:
+    cdef int _line(self, Exchange x) except -1:
         cdef double wall = x.wall
         cdef double age = wall - self._second
         cdef Py_ssize_t i
@@ -612,20 +634,20 @@ cdef class CompiledLines:
                 else:
                     self._put_ready(self._encoded.lasting(x.duration))
             elif step.kind == SERVICE:
-                place = x.service
-                self._put_bytes(self._nothing) if place is None else self._put_value(place.name)
+                self._put_known(SERVICE, x.service)
             elif step.kind == LOCATION:
-                place = x.location
-                self._put_bytes(self._nothing) if place is None else self._put_value(place.label)
+                self._put_known(LOCATION, x.location)
             elif step.kind == UPSTREAM:
-                member = x.backend
-                self._put_bytes(self._nothing) if member is None else self._put_value(member.backend.label)
+                self._put_known(UPSTREAM, x.backend)
             elif step.kind == UPSTREAM_NAME:
-                member = x.backend
-                self._put_bytes(self._nothing) if member is None else self._put_value(member.backend.name)
+                self._put_known(UPSTREAM_NAME, x.backend)
             elif step.kind == UPSTREAM_TIME:
-                waited = x.upstream_time
-                self._put_lasting(None if waited < 0 else waited)
+                if x.upstream_time < 0:
+                    self._put_bytes(self._empty)
+                elif self._exact:
+                    self._put_seconds(x.upstream_time)
+                else:
+                    self._put_lasting(x.upstream_time)
             elif step.kind == TRIES:
                 self._put_number(x.tries)
             elif step.kind == REQUEST_ID:
@@ -652,7 +674,7 @@ cdef class CompiledLines:
             return self._put_clean(b"HTTP/1.0", 8)
         return self._put_ready(self._quoted[("HTTP/1.0", "HTTP/1.1", "HTTP/2.0")[minor if major == 1 else 2]])
 
-    cdef int _put_rare(self, Kind kind, x) except -1:
+    cdef int _put_rare(self, Kind kind, Exchange x) except -1:
         if kind == LEVEL:
             status = x.status
             return self._put_bytes(self._failure if status >= 500 else self._warning if status >= 400 else self._information)

@@ -8,7 +8,7 @@ cdef class DataPlane:
     cdef public Reactor reactor
     cdef public SeatView view
     cdef public Plan plan
-    cdef public object clock, log, defect, ended, outcomes, contexts, failures, handshakes, http2_faults, overload, slow_clients
+    cdef public object clock, log, tail, defect, ended, outcomes, contexts, failures, handshakes, http2_faults, overload, slow_clients
     cdef public object client_contexts, challenges, runners, buffer
     cdef public bint draining, crowded
     cdef public dict deadlines, tunnels, origins

@@ -45,7 +45,8 @@ class DataPlane:
     plan:      the current one; a reload swaps it
     draining:  True: finish open requests and reuse no client connection
     crowded:   True: other clients wait, and there is no room for them. So a client's connection ends with its answer
-    log:       called with a finished exchange
+    log:       called with a finished exchange whose location has no log of its own
+    tail:      called with every finished exchange while an operator listens, else None
     ended:     called with a client's connection that is over
     defect:    called in an ``except`` clause for an exception that is not an `HttpError`
     outcomes:  counts attempts and reports failures to the master
@@ -81,6 +82,7 @@ class DataPlane:
         self.view = view
         self.plan = plan
         self.log = log
+        self.tail: Callable[[Exchange], None] | None = None
         self.defect = defect
         self.ended: Callable[[Connection], None] = _forget
         self.outcomes = Outcomes(view, report, reactor.clock)

@@ -62,10 +62,10 @@ class ProxyWorker(Process):
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
         self._flush = Soon(self.reactor.loop, FLUSH, self.logs.flush)
         self.tracer = Tracer(self.traces, self.log.warning)
-        self.unrouted_log = self._writer(self.snapshot.access_log, self.snapshot.sampling)
+        self.unrouted_log = self._log_of(self.snapshot.access_log, self.snapshot.sampling)
         self.proxy = Proxy(self.reactor, self.view, self.plan, self._log, self._defect, self._report)
         self.proxy.ended = self._ended
-        self.witness = Witness(self.proxy, self.connections, self.proxy.log, self.tails)
+        self.witness = Witness(self.proxy, self.connections, self.tails)
         self.proxy.handshakes.log = self.proxy.http2_faults.log = self.log.info
         self.proxy.http2_faults.warn = self.proxy.overload.warn = self.log.warning
         self.proxy.contexts.secrets = self.ticket_secrets
@@ -173,18 +173,20 @@ class ProxyWorker(Process):
     def _log(self, exchange: Exchange) -> None:
         place = exchange.location or exchange.service
         if place is None:
-            writer = self.unrouted_log
+            log = self.unrouted_log
         else:
-            writer = place.log
-            if writer is None:
-                writer = place.log = self._writer(place.access_log, place.tracing)
-        if writer is not False:
-            writer.write(exchange)
+            log = place.log
+            if log is None:
+                log = place.log = self._log_of(place.access_log, place.tracing)
+        if log is not False:
+            log(exchange)
 
-    def _writer(self, config: AccessLog, tracing: Sampling | None) -> Any:
-        """The writer for these settings; False if the log is off, and no request is recorded."""
+    def _log_of(self, config: AccessLog, tracing: Sampling | None) -> Any:
+        """Takes an exchange, for a log with these settings; False if the log is off, and no request is recorded."""
         writer: Any = self.logs.writer(config) or False
-        return writer if tracing is None else self.tracer.writer(tracing, config, writer)
+        if tracing is not None:
+            writer = self.tracer.writer(tracing, config, writer)
+        return writer and writer.write
 
     def _flush_soon(self) -> None:
         self._flush.wish()
@@ -246,7 +248,7 @@ class ProxyWorker(Process):
             self._accept_on(listener, listeners[listener.address])
         self.descriptors.listen(len(self.acceptors))
         self.tracer.retain()
-        self.unrouted_log = self._writer(plan.snapshot.access_log, plan.snapshot.sampling)
+        self.unrouted_log = self._log_of(plan.snapshot.access_log, plan.snapshot.sampling)
         wanted = {service.access_log for service in plan.snapshot.services}
         wanted |= {
             log for service in plan.snapshot.services for place in service.locations if (log := place.access_log) is not None

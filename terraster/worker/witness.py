@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from terraster.exchange import Exchange
 from terraster.logs.tail import Tail, Wanted
 from terraster.net.connection import Connection
 from terraster.phases.data_plane import DataPlane
@@ -23,15 +22,14 @@ QUESTIONS = "requests", "failures", "tail"
 class Witness:
     """That of one worker.
 
-    log: takes a request that is over, while nobody wants a tail; in a tail too. channel: see `Tail`
+    channel: see `Tail`
     """
 
-    __slots__ = ("_connections", "_log", "_plane", "_tail")
+    __slots__ = ("_connections", "_plane", "_tail")
 
-    def __init__(self, plane: DataPlane, connections: Iterable[Connection], log: Callable[[Exchange], None], channel: int) -> None:
+    def __init__(self, plane: DataPlane, connections: Iterable[Connection], channel: int) -> None:
         self._plane = plane
         self._connections = connections
-        self._log = log
         self._tail = Tail(channel)
 
     def tell(self, what: str, about: str) -> Any:
@@ -48,16 +46,12 @@ class Witness:
         if what == "failures":
             return self._plane.failures.told(**asked)
         lost = self._tail.ask([Wanted(*one) for one in asked], self._plane.clock())
-        self._plane.log = self._log_and_tail if asked else self._log
+        self._plane.tail = self._tail.take if asked else None
         return lost
 
     def sweep(self, now: float) -> None:
         """Send what the tail has, and end one that nobody wants any longer. Called a few times a second, on the hub."""
-        if self._plane.log is not self._log:
+        if self._plane.tail is not None:
             self._tail.flush()
             if not self._tail.listens(now):
-                self._plane.log = self._log
-
-    def _log_and_tail(self, exchange: Exchange) -> None:
-        self._log(exchange)
-        self._tail.take(exchange)
+                self._plane.tail = None
