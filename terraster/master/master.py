@@ -11,6 +11,8 @@ probes, channels and reloads are greenlets of the same hub. The order of a start
 
 `terraster.master.parts` makes the parts and names the participants of a reload, `terraster.master.children` has the children,
 `terraster.master.reload` the reload, `terraster.master.upgrade` the upgrade by USR2.
+
+The module is longer than 400 lines because the start, the signals and the end of one process share all of its parts.
 """
 
 from __future__ import annotations
