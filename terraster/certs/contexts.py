@@ -68,7 +68,7 @@ class Contexts:
         self._library = library or libssl.openssl()
         self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, _Made]] = OrderedDict()
         self._choices: dict[str, tuple[Tls, Choices, dict[str, Staple]]] = {}  # responses by the certificate's fingerprint
-        self._last: tuple[str, Tls, tuple[Certificate, ...], _Made] | None = None  # what was used last
+        self._last: tuple[str, Tls, str, Certificate | None, _Made] | None = None  # what was used last
         self._most = most
 
     def get(self, service: str, tls: Tls, name: str = "", only: Certificate | None = None) -> ssl.SSLContext:
@@ -80,7 +80,12 @@ class Contexts:
         self, service: str, tls: Tls, name: str = "", only: Certificate | None = None
     ) -> tuple[ssl.SSLContext, Tickets | None]:
         """The context that `get` gives, and its ticket keys. None if it has no keys that other workers have."""
-        context, tickets = self._find(service, tls, name, only)
+        last = self._last
+        if last is not None and last[1] is tls and last[2] == name and last[0] == service and last[3] is only:
+            context, tickets = last[4]  # as most often
+        else:
+            context, tickets = found = self._find(service, tls, name, only)
+            self._last = service, tls, name, only, found
         if tickets is not None and self.secrets is not None and tickets.secrets is not self.secrets:
             tickets.take(self.secrets)
         return context, tickets
@@ -90,11 +95,6 @@ class Contexts:
         certificates = self._certificates(service, tls, name)
         if only is not None and len(certificates) > 1:
             certificates = (only,)
-        last = self._last
-        if (
-            last is not None and last[0] == service and last[1] is tls and last[2] is certificates
-        ):  # spares the hash of certificates
-            return last[3]
         key = service, certificates
         found = made.get(key)
         if found is None or found[0] is not tls:
@@ -103,7 +103,6 @@ class Contexts:
         made.move_to_end(key)
         if len(made) > self._most:
             made.popitem(last=False)
-        self._last = service, tls, certificates, found[1]
         return found[1]
 
     def _certificates(self, service: str, tls: Tls, name: str) -> tuple[Certificate, ...]:

@@ -7,6 +7,8 @@ from typing import Self
 
 from terraster.errors import ClientGone
 
+from .engine import Engine
+
 __all__ = ["Handshake", "HandshakeFailed", "failure"]
 
 
@@ -30,7 +32,7 @@ class Handshake:
         self.alpn = alpn
 
     @classmethod
-    def of(cls, engine: ssl.SSLObject, server_name: str) -> Self:
+    def of(cls, engine: ssl.SSLObject | Engine, server_name: str) -> Self:
         """The facts that an engine knows once its handshake is over."""
         cipher = engine.cipher()
         protocol = engine.selected_alpn_protocol() or ""

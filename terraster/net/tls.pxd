@@ -11,6 +11,7 @@ cdef class TlsStream(TlsChannel):
     cdef bint _shake(self) except -1
     @cython.locals(waited=bint, data=bytes)
     cdef bint _flush(self, double timeout) except -1
+    cdef double _rest_of(self, double timeout) except? -1
     @cython.locals(data=bytes)
     cdef bytes _fill(self, double timeout)
     @cython.locals(ahead=bytes, data=bytes, filled=bint, wait=double, until=double)

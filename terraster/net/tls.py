@@ -53,7 +53,7 @@ class TlsStream(TlsChannel):
                 break
             except ssl.SSLWantReadError:
                 self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
-                received = self._fill(0.0)
+                received = self._fill(self._rest_of(0.0))
                 if not received:
                     raise ClientGone("the client ended it") from None
             except ssl.SSLError as error:
@@ -61,7 +61,7 @@ class TlsStream(TlsChannel):
                 raise HandshakeFailed(_words(error), failure(error)) from error
         self._grow()
         self._follow_from(received)
-        if self._tls.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
+        if self._inner.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
             self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
 
     def _begin(self, keys: Any, names: Sequence[bytes]) -> None:
@@ -81,7 +81,7 @@ class TlsStream(TlsChannel):
         try:
             while not self._shake():
                 self._flush(timeout)
-                received = self._fill(timeout)
+                received = self._fill(self._rest_of(timeout))
                 if not received:
                     raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
             self._flush(timeout)
@@ -101,7 +101,7 @@ class TlsStream(TlsChannel):
         that it left begin with a head. received: what came last"""
         left = self._incoming.pending
         if left:
-            self._records.follow(received[-left:])
+            self._records.follow(bytes(received[-left:]))
 
     def _shake(self) -> bool:
         """Go on with the handshake. False if the backend's next message has not arrived. Raises `ConnectFailed`."""
@@ -133,18 +133,20 @@ class TlsStream(TlsChannel):
         waited = False
         self._sending = True
         try:
-            while self._rest or self._outgoing.pending:
-                data, self._rest = self._rest + self._outgoing.read(), b""
+            while data := self._rest + self._outgoing.read():
+                self._rest = b""
                 waited = self._plain.send(data, timeout) or waited
         finally:
             self._sending = False
         return waited
 
+    def _rest_of(self, timeout: float) -> float:
+        """Seconds until a handshake must be over. timeout: if it has no end"""
+        return max(self._until - self.reactor.clock(), 0.001) if self._until else timeout
+
     def _fill(self, timeout: float) -> bytes:
         """Wait for octets and give them to the engine. Returns them, b"" at the end."""
-        if self._until:
-            timeout = max(self._until - self.reactor.clock(), 0.001)
-        data = self._plain.recv(timeout, READ_SIZE)
+        data: bytes = self._plain.recv(timeout, READ_SIZE)
         if not data:
             self._ended = True
             self._incoming.write_eof()

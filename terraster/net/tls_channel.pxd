@@ -1,6 +1,7 @@
 cimport cython
 
 from .duplex cimport Duplex
+from .engine cimport Buffer, Engine
 from .tls_records cimport Records
 
 cdef Py_ssize_t _MOST_UNSENT
@@ -8,7 +9,9 @@ cdef Py_ssize_t _MOST_UNSENT
 
 cdef class TlsChannel(Duplex):
     cdef public bint _aborts, _ended, _grown, _newcomer, _parted, _sending
-    cdef public object quick_ack, reactor, _client, _incoming, _inner, _outgoing, _plain, _tls
+    cdef public object quick_ack, reactor, _client, _plain, _tls
+    cdef public Buffer _incoming, _outgoing
+    cdef public Engine _inner
     cdef public bytes _ahead, _rest
     cdef public Records _records
     cdef public double _until

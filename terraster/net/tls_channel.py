@@ -18,6 +18,7 @@ from terraster.errors import ConnectFailed, HttpError
 
 from .client_tls import ClientTls
 from .duplex import Duplex
+from .engine import Buffer, Engine, buffer_of, engine_of, memory_of
 from .memory_bio import shrinker
 from .stream import READ_SIZE, Stream
 from .tls_faults import alert_of, refuses_us, tls_fault
@@ -77,25 +78,30 @@ class TlsChannel(Duplex):
         self._parted = False  # True once the close_notify is written
         self._grown = False  # True while the reactor knows that buffers have grown
         self._records = Records()
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._client: ClientTls | None = None
         self._newcomer = False  # True until the session of a connection to a backend was kept
         if isinstance(way, ssl.SSLContext):
-            self._tls = way.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            self._tls = way.wrap_bio(incoming, outgoing, server_side=True)
         else:
             self._client = way
             try:
-                self._tls = way.engine(self._incoming, self._outgoing, self.reactor.clock())
+                self._tls = way.engine(incoming, outgoing, self.reactor.clock())
             except (ValueError, TypeError) as error:
                 raise ConnectFailed("the server name is not one that TLS can send", reason="tls_protocol_error") from error
-        # Each method of an `ssl.SSLObject` is a function of Python that calls the same one of this object.
-        self._inner: Any = getattr(self._tls, "_sslobj", self._tls)
+        self._inner: Engine = engine_of(self._tls)
+        self._incoming: Buffer = buffer_of(incoming, self._inner)
+        self._outgoing: Buffer = buffer_of(outgoing, self._inner)
 
     @property
     def engine(self) -> ssl.SSLObject:
-        """The engine, to be asked for the facts of the handshake."""
+        """The standard library's view of the engine, to be asked for the facts of the handshake."""
         return self._tls
+
+    @property
+    def inner(self) -> Engine:
+        """The engine, to be asked for the facts of each handshake."""
+        return self._inner
 
     def _forget(self) -> None:
         if self._client is not None:
@@ -165,7 +171,7 @@ class TlsChannel(Duplex):
             if buffer.pending:
                 self._grow()  # it is in use, so it is asked again
             else:
-                library.shrink(buffer)
+                library.shrink(memory_of(buffer))
 
     def listen(self) -> None:
         """See `Stream.listen`."""
@@ -304,6 +310,6 @@ class TlsChannel(Duplex):
     def _add_goodbye(self) -> None:
         self._parted = True
         try:
-            self._tls.unwrap()
+            self._inner.shutdown()
         except ssl.SSLError:  # it asks for the other side's close_notify, but does not wait for it
             return

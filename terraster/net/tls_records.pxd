@@ -8,5 +8,5 @@ cdef class Records:
     cdef public Py_ssize_t _due
     cdef public bytes _head
 
-    @cython.locals(octets=bytes, size=Py_ssize_t, end=Py_ssize_t)
-    cpdef follow(self, data)
+    @cython.locals(octets=bytes, size=Py_ssize_t, end=Py_ssize_t, ended=bint)
+    cpdef follow(self, bytes data)

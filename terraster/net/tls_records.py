@@ -29,13 +29,14 @@ class Records:
         """True if no record is under way."""
         return not (self._due or self._head)
 
-    def follow(self, data: bytes | bytearray) -> None:
+    def follow(self, data: bytes) -> None:
         """The next octets have come."""
-        octets = self._head + data if self._head else bytes(data)
+        octets = self._head + data if self._head else data
         size, end = len(octets), self._due
-        self.ended = 0 < end <= size
+        ended = 0 < end <= size
         while end + _HEAD <= size:
             end += _HEAD + (octets[end + 3] << 8 | octets[end + 4])
-            self.ended = self.ended or end <= size
-        self._head = octets[end:]
+            ended = ended or end <= size
+        self.ended = ended
+        self._head = octets[end:] if end < size else b""
         self._due = max(0, end - size)

@@ -44,8 +44,9 @@ def locate(exchange: Exchange) -> LocationPlan:
             raise BadRequest("plain HTTP on a port for TLS")
         if service is None:
             raise BadRequest("no service of this name here", status=421, reason="destination_not_found")
-        if connection.tls is not None and service.tls is not None and service.tls.admission() != connection.tls.admission():
-            if not _is_renewed(service.tls, connection.tls):
+        given, wanted = connection.tls, service.tls
+        if given is not None and wanted is not None and given is not wanted and given.admission() != wanted.admission():
+            if not _is_renewed(wanted, given):
                 raise BadRequest(
                     "the handshake was for a service with other TLS settings", status=421, reason="destination_not_found"
                 )

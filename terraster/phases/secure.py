@@ -93,7 +93,7 @@ def _handshake(plane: DataPlane, connection: Connection, reader: HelloReader) ->
     stream.accept(reader.received, end, keys, hello.tickets)
     if service.tls.client_auth is not None:
         _authenticate(plane, connection, stream)
-    handshake = Handshake.of(stream.engine, hello.server_name)
+    handshake = Handshake.of(stream.inner, hello.server_name)
     if handshake.alpn == "h2":
         connection.http2 = service.http2
     return handshake

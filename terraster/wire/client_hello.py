@@ -9,8 +9,6 @@ Only the parts that choose the settings are judged here. The engine gets all oct
 
 from __future__ import annotations
 
-from struct import Struct
-
 from terraster.errors import TerrasterError
 
 __all__ = ["ClientHello", "HelloError", "HelloReader", "alert"]
@@ -28,7 +26,6 @@ _READ = frozenset((_SERVER_NAME, _ALPN, _SESSION_TICKET, _PRE_SHARED_KEY))
 _MOST_TICKETS = 8  # that are looked at; a client with more of them makes a full handshake at worst
 _HOST_NAME = 0
 
-_head_of_extension = Struct(">HH").unpack_from  # type, length
 
 UNEXPECTED_MESSAGE, RECORD_OVERFLOW, ILLEGAL_PARAMETER, DECODE_ERROR, PROTOCOL_VERSION, UNRECOGNIZED_NAME = 10, 22, 47, 50, 70, 112
 
@@ -173,7 +170,8 @@ def _parse(data: bytes, at: int, size: int) -> ClientHello:
     while at < size:
         if at > last:
             raise _beyond()
-        kind, length = _head_of_extension(data, at)
+        kind = data[at] << 8 | data[at + 1]
+        length = data[at + 2] << 8 | data[at + 3]
         at += _EXTENSION_HEADER
         end = at + length
         if end > size:
