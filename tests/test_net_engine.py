@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ssl
 import gc
 import ssl
 import weakref
@@ -12,9 +13,12 @@ from typing import Any
 import pytest
 
 from terraster.certs.contexts import load_pair
+from terraster.net import engine as module
 from terraster.net.engine import buffer_of, engine_of, memory_of
 
 from .harness.authority import Authority
+
+DIRECT = not str(module.__file__).endswith(".py") and ssl.OPENSSL_VERSION.startswith("OpenSSL 3.") and hasattr(_ssl, "__file__")
 
 AUTHORITY = Authority()
 ISSUED = AUTHORITY.issue("a.test")
@@ -151,6 +155,13 @@ def test_errors_are_those_of_the_standard_library(pair: Pair) -> None:
     other = Pair()  # whose errors are its own
     other.shake()
     assert raised(other.engine.read, 10)[0] is ssl.SSLWantReadError
+
+
+def test_compiled_code_calls_the_library_itself(pair: Pair) -> None:
+    """The standard library names the line of its own source in each error."""
+    with pytest.raises(ssl.SSLWantReadError) as caught:
+        pair.engine.read(10)
+    assert ("_ssl.c" in str(caught.value)) is not DIRECT
 
 
 def test_the_first_failure_says_why() -> None:
