@@ -6,12 +6,16 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import pytest
 from h2.errors import ErrorCodes
+from h2.settings import SettingCodes
 
+from terraster.bench.alarm import Alarm
 from terraster.bench.record import Record
+from terraster.net.reactor import Reactor
 
 from .harness.authority import Authority
 from .harness.backends import Backend, Peer, always, ok
@@ -104,6 +108,41 @@ def test_a_server_without_a_word_is_a_timeout_that_latencies_have(http2: bool) -
     assert record.latencies.total == 2 and record.latencies.least >= 0.2
 
 
+def test_all_parts_of_an_answer_share_a_timeout() -> None:
+    def script(peer: Peer) -> None:
+        if peer.request():
+            time.sleep(0.3)
+            peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nx")
+            time.sleep(0.4)
+            peer.send(b"x")
+            peer.rest()
+
+    with Backend(script) as backend:
+        record = drive(load_on(backend.port, requests=1, connections=1, timeout=0.5))
+    assert counts(record) == ({}, {"timeout": 1})
+
+
+def test_the_first_requests_of_an_open_loop_wait_for_no_connection() -> None:
+    for http2, server in ((False, Backend(always(ok()))), (True, Http2Backend(lambda peer, asked: peer.answer(asked, 200)))):
+        with server as backend:
+            record = drive(load_on(backend.port, rate=100.0, requests=3, http2=http2))
+        assert counts(record) == ({200: 3}, {}) and (record.queued.total, record.lateness.total) == (0, 3)
+
+
+def test_a_timer_without_a_time_is_off() -> None:
+    rung = []
+    reactor = Reactor()
+    alarm = Alarm(reactor, lambda: rung.append(True))
+    alarm.set(reactor.clock() + 0.01)
+    alarm.set(inf)
+    reactor.sleep(0.05)
+    assert not rung
+    alarm.set(reactor.clock())
+    reactor.sleep(0.05)
+    alarm.close()
+    assert rung == [True]
+
+
 def test_a_server_that_ends_idle_connections_costs_no_request() -> None:
     def script(peer: Peer) -> None:
         if peer.request():
@@ -168,6 +207,25 @@ def test_streams_that_the_server_ends() -> None:
     with Http2Backend(script) as backend:
         record = drive(load_on(backend.port, http2=True, connections=1))
     assert counts(record) == ({}, {"stream refused": 5, "stream reset": 5})
+
+
+def test_a_server_that_goes_away_again_and_again_is_a_timeout() -> None:
+    """Each request is named as not worked on, so the client sends it again, on a connection after the other."""
+
+    def script(peer, asked) -> None:
+        peer.goaway(last=0)
+
+    with Http2Backend(script) as backend:
+        record = drive(load_on(backend.port, http2=True, connections=1, requests=1, timeout=0.3))
+        assert 2 <= len(backend.requests) <= 40  # with a pause between two connections
+    assert counts(record) == ({}, {"timeout": 1})
+
+
+@pytest.mark.parametrize("rate", [0.0, 100.0])
+def test_a_server_that_allows_no_stream_is_a_timeout(rate: float) -> None:
+    with Http2Backend(lambda peer, asked: peer.answer(asked, 200), settings={SettingCodes.MAX_CONCURRENT_STREAMS: 0}) as backend:
+        record = drive(load_on(backend.port, http2=True, streams=2, requests=4, timeout=0.2, rate=rate))
+    assert counts(record) == ({}, {"timeout": 4}) and record.latencies.least >= 0.2
 
 
 def test_a_server_of_http1_is_said() -> None:

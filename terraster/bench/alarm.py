@@ -48,11 +48,11 @@ class Alarm:
         self._watcher.start(self._rings)
 
     def set(self, at: float) -> None:
-        """Call back at this time, or soon if it has passed. A time that is set already is not set again."""
+        """Call back at this time, or soon if it has passed; inf: do not. A time that is set already is not set again."""
         if at != self._at:
             self._at = at
             whole, part = divmod(at, 1.0)
-            times = _Times(0, 0, int(whole), max(1, int(part * 1e9)))
+            times = _Times(0, 0, int(whole), max(1, int(part * 1e9))) if at < inf else _Times()
             self._library.timerfd_settime(self._descriptor, _ABSOLUTE, ctypes.byref(times), None)
 
     def _rings(self) -> None:

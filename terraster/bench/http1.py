@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from greenlet import greenlet
 
 from terraster.errors import BadResponse, ConnectionLost, HttpError
@@ -15,6 +17,8 @@ __all__ = ["Http1Client"]
 
 _HEAD_SIZE = 65536
 _HEAD_COUNT = 250
+_LEAST_WAIT = 0.001  # seconds
+_SLICE = 1 << 17  # octets that are sent before a look at the clock: each octet that a stream sends begins its timeout anew
 _LONGEST_PAUSE = 0.01
 """Seconds until another connection is tried, after some that failed: a closed port would be asked 20,000 times a second otherwise."""
 
@@ -53,17 +57,21 @@ class Http1Client:
 
     def _serve(self) -> None:
         run = self._run
-        now = run.clock()
+        due = now = run.clock()
+        is_parked = run.load.rate > 0.0  # the first requests are late if they are, and wait for no connection
         while True:
-            due = run.take(now)
-            if due > now:
-                if due > run.turns.until:
+            if not is_parked:
+                due = run.take(now)
+            if is_parked or due > now:
+                if due == inf:
                     break
+                is_parked = False
                 run.park(self, due)
                 run.reactor.switch()
                 due = self._due
+                now = run.clock()
             try:
-                now = self._exchange(due)
+                now = self._exchange(due, now + self._timeout)
             except HttpError as error:
                 now = run.clock()
                 run.failed(due, now, error)
@@ -74,35 +82,35 @@ class Http1Client:
                     now = run.clock()
         self._close()
 
-    def _exchange(self, due: float) -> float:
-        """Send the request and read its answer. Returns the monotonic time of its end. Raises `HttpError`."""
+    def _exchange(self, due: float, until: float) -> float:
+        """Send the request and read its answer. until: monotonic time. Returns the monotonic time of its end. Raises `HttpError`."""
         run = self._run
         connection = self._connection
         if connection is None or connection.ended:
             self._close()
-            began = run.clock()
             connection = self._connection = run.connect(self._timeout)
-            timeout = max(self._timeout - (run.clock() - began), 0.001)
             self._pauses = 0
-        else:
-            timeout = self._timeout
         octets = self._octets
-        connection.send(octets, timeout)
+        if len(octets) <= _SLICE:
+            connection.send(octets, max(until - run.clock(), _LEAST_WAIT))
+        else:
+            for at in range(0, len(octets), _SLICE):
+                connection.send(octets[at : at + _SLICE], self._left(connection, until, True))
         run.record.sent += len(octets)
-        data = connection.recv(timeout)
+        data = connection.recv(max(until - run.clock(), _LEAST_WAIT))
         received = len(data)
         head = parse_response(data, self._method, _HEAD_SIZE, _HEAD_COUNT, 0, False)
         if head is None or head.size + head.content_length != received or head.status < 200:
-            head, received = self._rest(connection, data, head)
+            head, received = self._rest(connection, data, head, until)
         now = run.clock()
         run.answered(due, now, head.status, received)
         if not (head.keep_alive and run.load.keepalive):
             self._close()
         return now
 
-    def _rest(self, connection: Connection, data: bytes, head: ResponseHead | None) -> tuple[ResponseHead, int]:
-        """Read an answer that has not come in one piece. Returns its head, and the octets of the answer. Raises `HttpError`."""
-        until = self._run.clock() + self._timeout
+    def _rest(self, connection: Connection, data: bytes, head: ResponseHead | None, until: float) -> tuple[ResponseHead, int]:
+        """Read an answer that has not come in one piece. until: monotonic time. Returns its head, and the octets of the answer. Raises
+        `HttpError`."""
         received = len(data)
         while head is None or head.status < 200:
             if head is not None:
@@ -154,10 +162,14 @@ class Http1Client:
 
     def _read(self, connection: Connection, until: float) -> bytes:
         """The next octets, b"" at the end. until: monotonic time. Raises `HttpError`."""
+        return connection.recv(self._left(connection, until, False))
+
+    def _left(self, connection: Connection, until: float, writing: bool) -> float:
+        """Seconds until a monotonic time. Raises `HttpError` if there are none."""
         left = until - self._run.clock()
         if left <= 0.0:
-            raise connection.timed_out(False)
-        return connection.recv(left)
+            raise connection.timed_out(writing)
+        return left
 
     def _close(self) -> None:
         if self._connection is not None:
