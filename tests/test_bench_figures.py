@@ -129,6 +129,34 @@ def test_an_open_loop_keeps_what_was_due_during_a_stall() -> None:
     assert late == pytest.approx([100.0 + at / 10 for at in range(1, 10)] + [inf])
 
 
+def test_what_was_due_when_an_open_loop_was_stopped_is_not_forgotten() -> None:
+    even, warm = OpenTurns(load(rate=10.0, requests=50)), OpenTurns(load(rate=10.0, warm_up=1.0, seconds=9.0))
+    random = OpenTurns(load(rate=1000.0, random=True))
+    for turns in (even, warm, random):
+        turns.begin(100.0)
+    assert [even.take(100.5) for _ in range(3)] == pytest.approx([100.0, 100.1, 100.2])
+    for turns in (even, warm, random):
+        turns.stop(102.05)
+    assert (even.untaken(), warm.untaken()) == (18, 11)  # from 100.3 to 102.0, and from 101.0, when requests begin to count
+    assert random.untaken() == pytest.approx(2050, rel=0.01)
+    even.stop(110.0)
+    assert [even.take(110.0) for _ in range(19)][-2:] == [pytest.approx(102.0), inf] and not even.untaken()
+
+
+def test_a_few_requests_at_a_rate_take_as_long_as_the_rate_says() -> None:
+    whole = load(rate=10.0, requests=5)
+    shares = [OpenTurns(whole.share(index, 2)) for index in range(2)]
+    for turns in shares:
+        turns.begin(100.0)
+        assert [turns.take(101.0) < inf for _ in range(4)].count(True) == turns._load.requests
+    assert max(turns.seconds(101.0, 100.401) for turns in shares) == pytest.approx(0.5)
+    assert max(turns.seconds(108.0, 107.0) for turns in shares) == pytest.approx(7.0)  # the last answer came later than that
+    turns = OpenTurns(load(rate=1.0, seconds=3.0))
+    turns.begin(100.0)
+    assert [turns.take(now) for now in (100.0, 101.0, 102.0)] == [100.0, 101.0, 102.0] and turns.take(102.1) == inf
+    assert turns.seconds(102.1, 102.1) == pytest.approx(3.0)
+
+
 # ---------------------------------------------------------------------------------------------------------------------- result
 
 
@@ -143,17 +171,17 @@ def record(*times: float, status: int = 200, errors: int = 0) -> Record:
     return made
 
 
-def share(seconds: float, cpu: float = 0.1, waited: float = 0.0) -> dict[str, float]:
-    return {"seconds": seconds, "wall": seconds, "cpu": cpu, "waited": waited}
+def share(seconds: float, cpu: float = 0.1, waited: float = 0.0, stood: float = 0.0) -> dict[str, float]:
+    return {"seconds": seconds, "wall": seconds, "cpu": cpu, "waited": waited, "stood": stood}
 
 
 def test_answers_after_the_time_of_the_load_are_not_in_its_rate() -> None:
     result = Result(load(seconds=1.0), 1)
-    result.add(TICK, record(0.1, 0.2))
-    result.add(1.0, record(0.1))
-    result.add(9.0, record(8.5))
+    for at, one in ((TICK, record(0.1, 0.2)), (1.0, record(0.1)), (9.0, record(8.5))):
+        one.received = 1000
+        result.add(at, one, is_late=at > 1.0)
     result.ended(share(1.0))
-    assert (result.total.complete, result.within, result.rate) == (4, 3, 3.0)
+    assert (result.total.complete, result.within, result.rate, result.octets_rate) == (4, 3, 3.0, 2000.0)
     assert result.total.latencies.greatest == 8.5
     assert [slot.record.complete for slot in result.slots()][:5] == [2, 0, 0, 0, 1]
     assert "Ended after the time:  1 requests" in report(result)
@@ -167,6 +195,27 @@ def test_a_long_load_has_wider_slots_and_loses_nothing() -> None:
     slots = result.slots()
     assert len(slots) <= 240 and sum(slot.record.complete for slot in slots) == 2000
     assert sum(slot.width for slot in slots) == pytest.approx(400.0)
+
+
+@pytest.mark.parametrize(
+    ("end", "widths", "counts"),
+    [(0.5, [0.2, 0.2, 0.1], [2, 2, 3]), (0.401, [0.2, 0.201], [2, 5]), (0.4, [0.2, 0.2], [2, 5]), (0.3, [0.2, 0.1], [2, 5])],
+)
+def test_the_last_time_of_the_course_is_as_long_as_it_was(end: float, widths: list[float], counts: list[int]) -> None:
+    """A tick that is late has requests of the time before it, which a very short time must not be credited with."""
+    result = Result(load(), 1)
+    for at, some_ in ((TICK, 2), (min(2 * TICK, end), 2), (end, 3)):
+        result.add(at, record(*[0.01] * some_))
+    result.ended(share(end))
+    slots = result.slots()
+    assert [slot.width for slot in slots] == pytest.approx(widths) and [slot.record.complete for slot in slots] == counts
+
+
+def test_a_generator_that_stood_still_says_so() -> None:
+    result = Result(load(seconds=10.0), 2)
+    result.ended(share(10.0))
+    result.ended(share(10.0, stood=4.2))
+    assert [text.split(":")[0] for text in result.limits()] == ["the load generator stood still for 4.2 s, as by Ctrl-Z"]
 
 
 @pytest.mark.parametrize(

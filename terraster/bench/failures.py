@@ -6,7 +6,7 @@ timeout: no complete answer in time
 reset: the server reset the connection. closed early: it ended it within or before the answer
 stream refused, stream reset: the server ended the request's stream of HTTP/2
 malformed: the answer is not one of HTTP
-unfinished: the load was ended while the request was under way
+unfinished: the load was ended while the request was under way. unsent: it was due by then, and had not been sent
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import errno
 
 from terraster.errors import BadResponse, ConnectFailed, HttpError, TimedOut
 
-__all__ = ["STREAM_REFUSED", "STREAM_RESET", "UNFINISHED", "TIMEOUT", "kind_of"]
+__all__ = ["STREAM_REFUSED", "STREAM_RESET", "TIMEOUT", "UNFINISHED", "UNSENT", "kind_of"]
 
 TIMEOUT = "timeout"
 STREAM_REFUSED, STREAM_RESET = "stream refused", "stream reset"
 UNFINISHED = "unfinished"
+UNSENT = "unsent"
 
 _NO_PORT = frozenset((errno.EADDRNOTAVAIL, errno.EADDRINUSE))
 _RESET = frozenset((errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -86,6 +87,14 @@ class Fleet:
         """End the load early. Safe in a signal handler."""
         self.stopped = True
 
+    def suspend(self) -> None:
+        """Stop all processes, and then this one, as Ctrl-Z asks for; go on when this one is continued. Safe in a signal handler."""
+        for one in self._processes:
+            one.process.send_signal(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        for one in self._processes:
+            one.process.send_signal(signal.SIGCONT)
+
     def run(self, watch: Callable[[], None]) -> Result:
         """Run the load. watch: called about ten times a second. Raises `StartError` if it cannot run."""
         with selectors.DefaultSelector() as selector:
@@ -125,7 +134,7 @@ class Fleet:
                 if all(one.ready for one in self._processes):
                     self._begin()
             elif "at" in said:
-                self.result.add(said["at"], Record.from_json(said["record"]))
+                self.result.add(said["at"], Record.from_json(said["record"]), said["is_late"])
             else:
                 process.ended = True
                 self.result.ended(said["end"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil, inf
+from math import ceil
 from typing import Any
 
 from .load import Load
@@ -25,12 +25,13 @@ wrk made (2026-11-29, an nginx that answers itself, 10 connections)."""
 @dataclass(frozen=True, slots=True)
 class Share:
     """One process of the load generator. seconds: of the load. wall: for which it ran. cpu: of a core that it used. waited: for which it was
-    ready to run and had no core."""
+    ready to run and had no core. stood: for which it stood still, in pieces of half a second and more."""
 
     seconds: float
     wall: float
     cpu: float
     waited: float
+    stood: float
 
     @property
     def busy(self) -> float:
@@ -57,31 +58,36 @@ class Result:
     """The figures of a load, also while it runs.
 
     load:   what was asked for. processes: of the generator
-    total:  all requests that count. within: those that ended before the load's time was over
+    total:  all requests that count. within: answers that ended before the load's time was over
     shares: of the processes that have ended. faults: of those that ended too early
     """
 
-    __slots__ = ("faults", "load", "processes", "shares", "total", "within", "_slots", "_width")
+    __slots__ = ("faults", "load", "processes", "shares", "total", "within", "_end", "_octets", "_slots", "_width")
 
     def __init__(self, load: Load, processes: int) -> None:
         self.load = load
         self.processes = processes
         self.total = Record()
         self.within = 0
+        self._octets = 0  # that came before the load's time was over
+        self._end = 0.0  # seconds of the load at which the last tick was over
         self.shares: list[Share] = []
         self.faults: list[str] = []
         self._slots: dict[int, Record] = {}
         self._width = TICK
 
-    def add(self, at: float, record: Record) -> None:
-        """Take the requests of a process that ended in a tick. at: seconds of the load at which the tick was over"""
+    def add(self, at: float, record: Record, is_late: bool = False) -> None:
+        """Take the requests of a process that ended in a tick. at: seconds of the load at which the tick was over. is_late: True if the load's
+        time was over before the tick"""
         self.total.merge(record)
-        seconds = self.load.seconds or inf
-        if at <= seconds + _ROUNDING:
+        if not is_late:
             self.within += record.complete
-        elif at <= seconds + TICK:
-            at = seconds  # these few would look like a time of their own
-        self._slot(max(0, ceil((at - _ROUNDING) / self._width) - 1)).merge(record)
+            self._octets += record.received
+        self._end = max(self._end, at)
+        self._slot(self._index(at)).merge(record)
+
+    def _index(self, at: float) -> int:
+        return max(0, ceil((at - _ROUNDING) / self._width) - 1)
 
     def ended(self, facts: Mapping[str, float]) -> None:
         """A process has ended in order."""
@@ -109,15 +115,23 @@ class Result:
     @property
     def octets_rate(self) -> float:
         """Octets per second that were received."""
-        return self.total.received / self.seconds if self.seconds > 0.0 else 0.0
+        return self._octets / self.seconds if self.seconds > 0.0 else 0.0
 
     def slots(self) -> list[Slot]:
-        """The course of the load: equal times in order, those without requests included. The last one may be shorter."""
-        count = max(self._slots, default=-1) + 1
+        """The course of the load until its last request has ended: equal times in order, those without requests included. The last one may be
+        shorter, or longer by less than half: a process ticks a little late, which in a very short time would look like a burst."""
+        end = max(self._end, self.seconds)
+        if not self._slots or end <= 0.0:
+            return []
+        count = self._index(end) + 1
         made = [Slot(self._slots.get(at) or Record(), self._width) for at in range(count)]
-        if made:
-            rest = self.seconds - (count - 1) * self._width
-            made[-1].width = min(self._width, rest) if rest > 0.0 else self._width
+        made[-1].width = end - (count - 1) * self._width
+        if count > 1 and made[-1].width < self._width / 2 - _ROUNDING:
+            last = made.pop()
+            whole = Record()
+            whole.merge(made[-1].record)
+            whole.merge(last.record)
+            made[-1] = Slot(whole, made[-1].width + last.width)
         return made
 
     @property
@@ -131,6 +145,12 @@ class Result:
         busiest = self.busiest
         if busiest is not None and busiest.busy >= _RATHER_BUSY and busiest.wall >= TICK:
             found.append(_too_busy(busiest, self.processes))
+        stood = max([share.stood for share in self.shares], default=0.0)
+        if stood:
+            found.append(
+                f"the load generator stood still for {stood:.1f} s, as by Ctrl-Z: that is in the time, and in the latencies of what was under"
+                " way or due"
+            )
         queued = self.total.queued
         if self.load.rate and queued.total > self.total.lateness.total // 10:
             found.append(

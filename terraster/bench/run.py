@@ -12,7 +12,7 @@ from terraster.net.reactor import Reactor
 
 from .alarm import Alarm
 from .connection import Connection
-from .failures import TIMEOUT, UNFINISHED, kind_of
+from .failures import TIMEOUT, UNFINISHED, UNSENT, kind_of
 from .load import Load
 from .record import Record
 from .tls import LoadTls
@@ -22,7 +22,8 @@ __all__ = ["Client", "Run"]
 
 
 class Client(Protocol):
-    """Sends requests on one connection, and on a new one when that has ended."""
+    """Sends requests on one connection, and on a new one when that has ended. In an open loop it is parked from the beginning on, and whenever
+    no request is due."""
 
     def prepare(self) -> None:
         """Open the connection before the load begins. Called in a greenlet of its own; must not raise."""
@@ -81,7 +82,7 @@ class Run:
         return due
 
     def park(self, client: Client, due: float) -> None:
-        """Let a client wait for a turn. due: the time that `take` returned, not inf"""
+        """Let a client wait for a turn. due: monotonic time of the next one, as `take` returned it, not inf; at the beginning, now"""
         self._parked.append(client)
         self._alarm.set(due)
 
@@ -128,10 +129,14 @@ class Run:
                 record.latencies.add(now - due)
 
     def give_up(self) -> None:
-        """Count what is under way as unfinished."""
+        """Count what is under way as unfinished, and what was due before the load was stopped as unsent."""
+        record = self.record
         if self.underway:
-            self.record.errors[UNFINISHED] += self.underway
-            self.record.texts[UNFINISHED] = "the load was ended while these requests were under way"
+            record.errors[UNFINISHED] += self.underway
+            record.texts[UNFINISHED] = "the load was ended while these requests were under way"
+        if unsent := self.turns.untaken():
+            record.errors[UNSENT] += unsent
+            record.texts[UNSENT] = "these requests were due before the load was ended, and no connection was free to send them"
 
     def close(self) -> None:
         """Free the timer. Nothing may be under way."""

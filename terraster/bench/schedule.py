@@ -6,6 +6,7 @@ have sent meanwhile ("coordinated omission", a term of Gil Tene). So a request h
 
 from __future__ import annotations
 
+from math import ceil
 from random import Random
 
 from .load import Load
@@ -28,6 +29,15 @@ class Schedule:
         self._of_share = load.rate / load.of
         self._chance = Random(load.seed) if load.random else None
         self.due = self._at / load.rate if self._chance is None else self._chance.expovariate(self._of_share)
+
+    @property
+    def gap(self) -> float:
+        """Seconds from an even time to the next one of all shares; 0.0 between random times."""
+        return 1.0 / self._load.rate if self._chance is None else 0.0
+
+    def before(self, end: float) -> int:
+        """How many requests are due from now on and before ``end``, in seconds; of random times, as many as are to be expected."""
+        return ceil((end - self.due) * self._of_share - 1e-9) if end > self.due else 0
 
     def advance(self) -> None:
         """Go on to the next request."""

@@ -38,6 +38,14 @@ class Turns:
         was taken; inf: there is none to come."""
         raise NotImplementedError
 
+    def untaken(self) -> int:
+        """Requests that count, were due before `until`, and have not been taken. Called once the load was stopped."""
+        raise NotImplementedError
+
+    def seconds(self, now: float, last: float) -> float:
+        """How long the share took, once it is over. now: its end. last: when the last request ended that counts. Both are monotonic times."""
+        raise NotImplementedError
+
 
 class ClosedTurns(Turns):
     """Each connection sends its next request when it has the answer to the last one."""
@@ -52,15 +60,24 @@ class ClosedTurns(Turns):
             self.left -= 1
         return now
 
+    def untaken(self) -> int:
+        """See `Turns.untaken`."""
+        return 0
+
+    def seconds(self, now: float, last: float) -> float:
+        """See `Turns.seconds`."""
+        return max(0.0, (self.until if now >= self.until else last) - self.since)
+
 
 class OpenTurns(Turns):
     """Requests are due by a schedule. One that is not sent in time stays due, and is the next."""
 
-    __slots__ = ("_begun", "_schedule")
+    __slots__ = ("_begun", "_last", "_schedule")
 
     def __init__(self, load: Load) -> None:
         super().__init__(load)
         self._begun = 0.0
+        self._last = 0.0  # when the last request that counts was due
         self._schedule = Schedule(load)
 
     def begin(self, now: float) -> None:
@@ -76,5 +93,18 @@ class OpenTurns(Turns):
         if due <= now:
             if due >= self.since:
                 self.left -= 1
+                self._last = due
             self._schedule.advance()
         return due
+
+    def untaken(self) -> int:
+        """See `Turns.untaken`."""
+        if self.until <= self.since:
+            return 0
+        early = self._schedule.before(self.since - self._begun)
+        return int(min(self._schedule.before(self.until - self._begun) - early, self.left))
+
+    def seconds(self, now: float, last: float) -> float:
+        """See `Turns.seconds`. The time of the last request lasts until the next one would be due: 5 requests at 10 a second take 0.5 s."""
+        end = self.until if self.left > 0 else min(self.until, max(last, self._last + self._schedule.gap))
+        return max(0.0, end - self.since)

@@ -3,8 +3,9 @@
 In: the share of the load; then ``{"begin": T}``, a monotonic time (the clock is one for all processes of a machine); ``{"stop": GRACE}`` ends
 the load early. The end of its input ends the process.
 
-Out: ``{"ready": true}`` when connections are open; every `TICK` seconds ``{"at": SECONDS, "record": …}``, the requests that ended up to this
-second of the load, and were not reported before; last ``{"end": …}``. A share that cannot run: ``{"fault": TEXT}``.
+Out: ``{"ready": true}`` when connections are open; every `TICK` seconds ``{"at": SECONDS, "record": …, "is_late": …}``, the requests that ended
+up to this second of the load, and were not reported before, and whether that is after its end; last ``{"end": …}``, the fields of a
+`terraster.bench.result.Share`. A share that cannot run: ``{"fault": TEXT}``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import resource
 import signal
 import ssl
 import sys
+from math import inf
 from time import process_time
 from typing import Any
 
@@ -31,7 +33,10 @@ from .run import Client, Run
 __all__ = ["main"]
 
 _FOREVER = 1e9
+_ROUNDING = 1e-6
 _SPARE = 32  # descriptors besides connections
+_STANDSTILL = 0.5
+"""Seconds by which a tick must be late to be a time in which this process stood still."""
 
 
 class Worker:
@@ -49,7 +54,9 @@ class Worker:
         self._held = b""
         self._input = reactor.loop.io(0, 1)
         self._is_over = False
+        self._looked = inf  # monotonic time of the last tick
         self._spent = _spent()
+        self._stood = 0.0  # seconds
         self._timers: list[Any] = []
 
     def work(self) -> None:
@@ -61,12 +68,14 @@ class Worker:
             self._reactor.spawn(self._prepare, client)
         while not self._is_over:
             self._over.wait(_FOREVER)
-        run = self._run
-        self._report(run.clock() - run.turns.since)
-        now, until, since = run.clock(), run.turns.until, run.turns.since
+        run, turns = self._run, self._run.turns
+        now = run.clock()
+        self._watch(now)
         cpu, waited = (after - before for after, before in zip(_spent(), self._spent, strict=True))
-        seconds = until - since if now >= until else max(0.0, run.last - since)
-        _say({"end": {"seconds": max(0.0, seconds), "wall": max(0.0, now - since), "cpu": cpu, "waited": waited}})
+        self._report(now - turns.since)
+        wall = max(0.0, now - turns.since)
+        seconds = turns.seconds(now, run.last)
+        _say({"end": {"seconds": seconds, "wall": wall, "cpu": cpu, "waited": waited, "stood": self._stood}})
 
     def _prepare(self, client: Client) -> None:
         client.prepare()
@@ -90,8 +99,11 @@ class Worker:
             if "begin" in order:
                 self._later(order["begin"], self._begin, order["begin"])
             else:
-                self._run.stop()
-                self._later(self._run.clock() + order["stop"], self._give_up)
+                run = self._run
+                run.stop()
+                if not self._is_over:
+                    self._report(min(run.turns.until, run.clock()) - run.turns.since)  # what ends from now on is late
+                    self._later(run.clock() + order["stop"], self._give_up)
 
     def _later(self, at: float, call: Any, *args: Any) -> None:
         self._reactor.loop.update_now()  # timers count from when the loop last woke
@@ -109,6 +121,7 @@ class Worker:
     def _count(self) -> None:
         """From here on requests count."""
         self._spent = _spent()
+        self._looked = self._run.clock()
         if self._run.load.warm_up:
             self._run.record.sent = self._run.record.received = 0
         self._report_later(0)
@@ -116,6 +129,7 @@ class Worker:
     def _report_again(self, ticks: int) -> None:
         if self._is_over:
             return
+        self._watch(self._run.clock())
         self._report(ticks * TICK)
         self._timers.clear()
         self._report_later(ticks)
@@ -129,10 +143,17 @@ class Worker:
             )  # requests that end after the time of the load are apart
         self._later(next_tick, self._report_again, ticks + 1)
 
+    def _watch(self, now: float) -> None:
+        """Note a time in which this process did not run. Its own timers tell it: Ctrl-Z and the like stop it from outside."""
+        if now - self._looked > TICK + _STANDSTILL:
+            self._stood += now - self._looked - TICK
+        self._looked = now
+
     def _report(self, at: float) -> None:
         run = self._run
         record, run.record = run.record, Record()
-        _say({"at": at, "record": record.to_json()})
+        at = max(0.0, at)  # the load may have been stopped before its requests count
+        _say({"at": at, "record": record.to_json(), "is_late": at > run.turns.until - run.turns.since + _ROUNDING})
 
     def _rest(self) -> None:
         self._is_over = True
