@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from terraster.bench.fleet import Fleet
-from terraster.cli import bench, main
+from terraster.cli import bench, main, progress
 from terraster.errors import StartError
 
 from .harness.backends import Backend, always, ok
@@ -42,6 +42,7 @@ def command(*words: str) -> list[str]:
         (["--rate", "-5"], "more than 0"),
         (["--rate", "nan"], "more than 0"),
         (["--timeout", "0"], "more than 0"),
+        (["-d", "0"], "--duration must be more than 0"),
         (["--streams", "2"], "--streams needs --http2"),
         (["--http2", "--no-keepalive"], "HTTP/1.1"),
         (["--arrivals", "random"], "needs --rate"),
@@ -86,7 +87,14 @@ def test_a_file_of_authorities_that_is_none_ends_the_start(tmp_path: Path) -> No
         Fleet(load_on(1, "https", authorities=str(tmp_path / "none.pem")), 1).run(lambda: None)
 
 
-def test_interrupted_on_a_terminal_it_prints_what_it_has(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("columns", "line"), [(80, "[############            ]  50%  12 requests"), (43, " 50%  12 requests"), (10, " 50%  12 ")]
+)
+def test_a_line_of_progress_fits_its_terminal(columns: int, line: str) -> None:
+    assert progress.line(0.5, "12 requests", columns) == line
+
+
+def test_stopped_and_interrupted_on_a_terminal_it_prints_what_it_has(tmp_path: Path) -> None:
     """The server answers all but every tenth request, and these not at all."""
 
     def answer(request) -> bytes:
@@ -108,7 +116,12 @@ def test_interrupted_on_a_terminal_it_prints_what_it_has(tmp_path: Path) -> None
             drawn = ""
             while "requests  " not in drawn:
                 drawn += os.read(master, 65536).decode()
-            wait_until(lambda: len(backend.requests) >= 10)
+            program.send_signal(signal.SIGTSTP)
+            wait_until(lambda: Path(f"/proc/{program.pid}/stat").read_text().split()[2] == "T")
+            time.sleep(0.8)
+            count = len(backend.requests)
+            program.send_signal(signal.SIGCONT)
+            wait_until(lambda: len(backend.requests) >= count + 10)
             program.send_signal(signal.SIGINT)
             printed = program.stdout.read()
         os.close(master)
@@ -120,6 +133,7 @@ def test_interrupted_on_a_terminal_it_prints_what_it_has(tmp_path: Path) -> None
         and "Error: unfinished: " in printed
         and "2 connections, HTTP/1.1, 2 processes" in printed
     )
+    assert "Note: the load generator stood still for " in printed
     assert "[" in drawn and " requests  " in drawn and "p99" in drawn
 
 
@@ -175,5 +189,8 @@ def test_a_picture_that_cannot_be_written_costs_no_figure(tmp_path: Path) -> Non
     with Backend(always(ok(b"yes"))) as backend:
         words = ("--url", f"http://127.0.0.1:{backend.port}/", "-n", "5", "-c", "1", "--plot", str(plot))
         done = subprocess.run(command(*words), capture_output=True, text=True, timeout=60, cwd=ROOT)
-    assert (done.returncode, done.stderr) == (2, "terraster bench: the plot cannot be written: No space left on device\n")
-    assert "Complete requests:" in done.stdout
+        assert (done.returncode, done.stderr) == (2, "terraster bench: the plot cannot be written: No space left on device\n")
+        assert "Complete requests:" in done.stdout
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(command(*words[:-2]), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (2, "terraster bench: the result cannot be written: No space left on device\n")

@@ -2,7 +2,8 @@
 
     terraster bench [--url URL] [-c N] [-n N] [-d TIME] [--rate N] …
 
-Exit codes: 0 every request was answered with a status below 400, 1 a request failed, 2 the command line or the server's name cannot be used.
+Exit codes: 0 every request was answered with a status below 400, 1 a request failed, 2 the command line or the server's name cannot be used, or
+the result cannot be written.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from terraster import __version__
 
 from .options import Parser, parse
+from .output import drop
+from .progress import Progress, draws
 
 if TYPE_CHECKING:
-    from terraster.bench.fleet import Fleet
     from terraster.bench.load import Load
     from terraster.bench.result import Result
     from terraster.bench.target import Target
@@ -37,12 +38,10 @@ _MOST_CONNECTIONS = 100_000
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t -~\x80-\xff]*")
 _FRAMING = ("content-length", "transfer-encoding", "connection")
-_BAR = 24  # characters of the progress bar
-_REDRAW = 0.2  # seconds
 
 _EPILOG = """\
 exit codes: 0 every request was answered, with a status below 400; 1 a request failed; 2 the command line, a file or the name of the server
-cannot be used
+cannot be used, or the result cannot be written
 """
 
 
@@ -60,7 +59,8 @@ def main(argv: Sequence[str]) -> int:
         fleet = Fleet(load, arguments.workers or _workers(load))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: fleet.stop())
-        progress = _Progress(fleet) if sys.stderr.isatty() else None
+        signal.signal(signal.SIGTSTP, lambda *_: fleet.suspend())
+        progress = Progress(fleet) if draws() else None
         try:
             result = fleet.run(progress.show if progress is not None else _nothing)
         finally:
@@ -71,16 +71,30 @@ def main(argv: Sequence[str]) -> int:
     except (StartError, OSError) as error:
         print(f"terraster bench: {error}", file=sys.stderr)
         return 2
-    print(
-        json.dumps(result.to_json(), indent=2) if arguments.json else report(result), end="\n" if arguments.json else "", flush=True
-    )
+    unwritten = []
+    if words := _print(json.dumps(result.to_json(), indent=2) + "\n" if arguments.json else report(result)):
+        unwritten.append(f"the result cannot be written: {words}")
     if plot is not None:
         try:
             plot(result)
         except OSError as error:
-            print(f"terraster bench: the plot cannot be written: {error.strerror or error}", file=sys.stderr)
-            return 2
+            unwritten.append(f"the plot cannot be written: {error.strerror or error}")
+    for words in unwritten:
+        print(f"terraster bench: {words}", file=sys.stderr)
+    if unwritten:
+        return 2
     return 1 if result.total.failed or result.faults or not result.total.complete else 0
+
+
+def _print(text: str) -> str:
+    """Print the result. Returns why that cannot be, "" if it was done, or if the reader has gone (``| head``)."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        drop()
+        return "" if isinstance(error, BrokenPipeError) else error.strerror or str(error)
+    return ""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -107,7 +121,6 @@ def parser() -> argparse.ArgumentParser:
         "-d",
         metavar="TIME",
         type=_time,
-        default=0.0,
         help="send requests for this long, such as 10s or 5m; with -n: until either is reached",
     )
     _add(
@@ -214,7 +227,7 @@ def _load(arguments: argparse.Namespace) -> Load:
         connections=arguments.connections,
         streams=arguments.streams,
         requests=requests or 0,
-        seconds=arguments.duration,
+        seconds=arguments.duration or 0.0,
         warm_up=arguments.warm_up,
         rate=arguments.rate,
         random=arguments.arrivals == "random",
@@ -233,8 +246,9 @@ def _check(arguments: argparse.Namespace, target: Target) -> None:
     """Refuse options that do not go together. Raises ValueError, OSError."""
     if arguments.connections > _MOST_CONNECTIONS:
         raise ValueError(f"-c: at most {_MOST_CONNECTIONS:,}")
-    if not arguments.timeout:
-        raise ValueError("--timeout must be more than 0")
+    for option, seconds in (("--duration", arguments.duration), ("--timeout", arguments.timeout)):
+        if seconds == 0.0:
+            raise ValueError(f"{option} must be more than 0")
     if arguments.streams > 1 and not arguments.http2:
         raise ValueError("--streams needs --http2")
     if arguments.no_keepalive and arguments.http2:
@@ -307,44 +321,6 @@ def _plot(file: str) -> Callable[[Result], None] | None:
 
 def _nothing() -> None:
     return
-
-
-class _Progress:
-    """A line on the terminal that says how far the load is."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
-        self._drawn = 0.0
-
-    def show(self) -> None:
-        now = monotonic()
-        fleet = self._fleet
-        if now - self._drawn < _REDRAW or not fleet.began:
-            return
-        load, total = fleet.load, fleet.result.total
-        since = now - fleet.began - load.warm_up
-        words = "warming up" if since < 0.0 else self._words(max(since, 1e-3))
-        done = max(
-            min(since / load.seconds, 1.0) if load.seconds else 0.0,
-            (total.complete + total.unanswered) / load.requests if load.requests else 0.0,
-            0.0,
-        )
-        bar = "#" * round(_BAR * min(done, 1.0))
-        self._drawn = now
-        sys.stderr.write(f"\r\x1b[K[{bar:<{_BAR}}] {done:4.0%}  {words}")
-        sys.stderr.flush()
-
-    def _words(self, seconds: float) -> str:
-        from terraster.bench.report import span
-
-        total = self._fleet.result.total
-        failed = f"  {total.failed:,} failed" if total.failed else ""
-        return f"{total.complete:,} requests  {total.complete / seconds:,.0f}/s  p99 {span(total.latencies.quantile(0.99))}{failed}"
-
-    def clear(self) -> None:
-        if self._drawn:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
 
 
 def _count(text: str) -> int:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable
 
-__all__ = ["WIDTH", "colourful", "until_closed", "width"]
+__all__ = ["WIDTH", "colourful", "drop", "until_closed", "width"]
 
 WIDTH = 100  # columns, where there is no terminal to ask
 
@@ -21,9 +21,14 @@ def until_closed(command: Callable[[], int]) -> int:
         code = command()
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # otherwise the interpreter reports an error when it flushes at its end
+        drop()
         return 1
     return code
+
+
+def drop() -> None:
+    """Lose what has been printed and could not be written. The interpreter would report an error when it writes that at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def colourful() -> bool:
