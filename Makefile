@@ -26,7 +26,7 @@ compile: $(VENV)/.installed-compile
 	@TERRASTER_COMPILE=require $(VENV)/bin/python setup.py --quiet build_ext --inplace
 
 pure:
-	@find terraster -name '*.so' -delete
+	@find terraster \( -name '*.so' -o -name 'compiled.*.txt' \) -delete
 
 wheels: $(VENV)/wheels/.installed
 	@$(VENV)/wheels/bin/python .ci/wheels $(ARGS)
@@ -124,7 +124,7 @@ profile: $(VENV)/.installed $(VENV)/.installed-profile
 	@$(VENV)/bin/python bench/profile_worker.py $(ARGS)
 
 clean:
-	@find terraster -name '*.so' -delete
+	@find terraster \( -name '*.so' -o -name 'compiled.*.txt' \) -delete
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache bench/results
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

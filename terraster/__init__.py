@@ -20,17 +20,11 @@ Facts for all processes are in the shared table (`terraster.state.table`): every
     3  filters/                          may answer or edit a message
     2  route/  balance/  policy/         decisions: pure, the clock is an argument
     1  config/  state/  exchange.py      facts
-    0  errors.py  compiled.py  wire/     words: octets ↔ values
+    0  errors.py  extensions.py  wire/   words: octets ↔ values
 """
 
-import os
+from .extensions import choose
 
 __version__ = "0.1.0"
 
-PURE = os.environ.get("TERRASTER_PURE", "") not in ("", "0")
-"""True if every module is to run from its `.py`, also where an extension is beside it (`terraster.compiled`)."""
-
-if PURE:
-    from .compiled import import_sources
-
-    import_sources()
+choose()

@@ -1,22 +1,22 @@
 """Which rooms of Terraster run compiled: the log says it once, when the master starts.
 
 A room of the request path that is compiled (setup.py) has an extension beside its `.py`, and Python imports the extension. A room that is
-not compiled runs from its `.py`, with the same behaviour. ``TERRASTER_PURE=1`` in the environment switches all extensions off.
+not compiled runs from its `.py`, with the same behaviour. `terraster.extensions` has the cases in which all of them run from their `.py`.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from dataclasses import dataclass
-from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from typing import Any
 
-from . import PURE
+from .extensions import NOT_COMPILED, OFF, PACKAGE, beside, read_list, rooms_of
 
-__all__ = ["Rooms", "import_sources", "rooms"]
+__all__ = ["Rooms", "rooms"]
 
-_PACKAGE = os.path.dirname(__file__)
+_NAMED = 3  # rooms, where words have room for some of many
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,49 +24,83 @@ class Rooms:
     """The rooms of an installation, by their names below `terraster`, such as ``net.stream``."""
 
     compiled: tuple[str, ...]
-    """Those that are imported from an extension. Empty if the extensions are switched off."""
+    """Those that are imported from an extension. Empty if the extensions are switched off, or are not of one build."""
     pure: tuple[str, ...]
     """Those that could be compiled and are imported from their `.py`. Only a checkout has the files that name the ones never compiled."""
-    off: bool
+    off: bool = False
     """True if ``TERRASTER_PURE`` switches the extensions off."""
+    unfit: tuple[str, ...] = ()
+    """Those whose extension is missing, or is not on the list of the build. With any of them, all run from their `.py`."""
+    changed: tuple[str, ...] = ()
+    """Those that run from an extension while a file that it was made from has changed since."""
+    why: str = ""
+    """Why the build went on without the compiler. Empty if it compiled, or was told not to."""
 
     def as_dict(self) -> dict[str, Any]:
-        """``compiled pure`` (lists of names) and ``off``, as the status has them."""
-        return {"compiled": list(self.compiled), "pure": list(self.pure), "off": self.off}
+        """``compiled pure unfit changed`` (lists of names), ``off`` and ``why``, as the status has them."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, found: Mapping[str, Any]) -> Rooms:
+        """The contrary of `as_dict`. A Terraster of another version may say less or more."""
+        told = ((key, found[key]) for key in cls.__slots__ if key in found)
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in told}
+        return cls(**values)
+
+    @property
+    def is_faulty(self) -> bool:
+        """True if the remark is a warning: the extensions are not of one build, or not of these sources."""
+        return bool(self.unfit or self.changed)
+
+    @property
+    def remark(self) -> str:
+        """The line for the log at the start. Empty if all is as it should be."""
+        if self.changed:
+            return f"{self}: the extension runs, compile it again"
+        if self.unfit:
+            return f"{self}: complete, but slower, install Terraster again"
+        return "" if self.compiled else f"{self}: complete, but slower than with compiled rooms"
 
     def __str__(self) -> str:
-        """``compiled: 14 of 16 rooms``, ``pure Python``, or ``pure Python (TERRASTER_PURE)``."""
+        """``compiled: 14 of 16 rooms``, or ``pure Python``, and in words where that is not as it should be."""
         if self.compiled:
-            return f"compiled: {len(self.compiled)} of {len(self.compiled) + len(self.pure)} rooms"
-        return "pure Python (TERRASTER_PURE)" if self.off else "pure Python"
+            words = f"compiled: {len(self.compiled)} of {len(self.compiled) + len(self.pure)} rooms"
+            return f"{words}, source changed since: {_some(self.changed)}" if self.changed else words
+        if self.off:
+            return "pure Python (TERRASTER_PURE)"
+        if self.unfit:
+            return f"pure Python (compiled rooms missing, or of another build: {_some(self.unfit)})"
+        return f"pure Python (not compiled: {self.why})" if self.why else "pure Python"
 
 
 def rooms() -> Rooms:
-    """The rooms as the next process would import them: reads the folders of the package."""
-    compiled: set[str] = set()
-    typed: set[str] = set()
-    for folder, _, names in os.walk(_PACKAGE):
-        inside = os.path.relpath(folder, _PACKAGE)
-        for name in names:
-            stem, dot, rest = name.partition(".")
-            room = stem if inside == "." else f"{inside}.{stem}".replace(os.sep, ".")
-            if dot + rest in EXTENSION_SUFFIXES:
-                compiled.add(room)
-            elif rest == "pyx" or (rest == "pxd" and f"{stem}.py" in names):
-                typed.add(room)
-    if PURE:
-        return Rooms((), tuple(sorted(compiled | typed)), off=True)
-    return Rooms(tuple(sorted(compiled)), tuple(sorted(typed - compiled)), off=False)
+    """The rooms as the next process would import them: reads the folders of the package, and what could have been compiled (3 ms)."""
+    listed, said = read_list()
+    compiled, paths = beside()
+    known = rooms_of(set(listed))
+    every = compiled | known | rooms_of(paths)
+    unfit = () if OFF else tuple(sorted(known ^ compiled))
+    if OFF or unfit or not compiled:
+        return Rooms(
+            (), tuple(sorted(every)), OFF, unfit, why=said.removeprefix(NOT_COMPILED) if said.startswith(NOT_COMPILED) else ""
+        )
+    return Rooms(tuple(sorted(compiled)), tuple(sorted(every - compiled)), changed=_changed(listed))
 
 
-def import_sources() -> None:
-    """Let Python import every module of Terraster from its `.py`. Called once, before the first of them is imported."""
-    sys.path_hooks.insert(0, _sources)
-    sys.path_importer_cache.pop(_PACKAGE, None)  # this module was found by a finder that knows extensions
+def _changed(listed: Mapping[str, str]) -> tuple[str, ...]:
+    """The rooms of those sources whose octets are not those of the list. A source that is not installed has not changed."""
+    found = set()
+    for path, digest in listed.items():
+        try:
+            with open(os.path.join(PACKAGE, path), "rb") as stream:
+                octets = stream.read()
+        except OSError:
+            continue
+        if sha256(octets).hexdigest() != digest:
+            found.add(path.rpartition(".")[0].replace(os.sep, "."))
+    return tuple(sorted(found))
 
 
-def _sources(path: str) -> FileFinder:
-    """A hook of `sys.path_hooks`, which takes the folders of Terraster and no others."""
-    if path != _PACKAGE and not path.startswith(_PACKAGE + os.sep):
-        raise ImportError(f"{path} is not a folder of Terraster", path=path)
-    return FileFinder(path, (SourceFileLoader, SOURCE_SUFFIXES))
+def _some(names: tuple[str, ...]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

@@ -92,7 +92,7 @@ def _headline(document: dict[str, Any]) -> list[list[Cell]]:
 def _speed(document: dict[str, Any]) -> str:
     """How it runs, in brackets. Nothing if a master of an earlier version does not say it."""
     found = document.get("rooms")
-    return f" ({Rooms(tuple(found['compiled']), tuple(found['pure']), found['off'])})" if found else ""
+    return f" ({Rooms.from_dict(found)})" if found else ""
 
 
 def _upgrade(document: dict[str, Any], width: int) -> list[list[Cell]]:

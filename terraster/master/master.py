@@ -209,8 +209,8 @@ class Master(Arbiter):  # type: ignore[misc]
         gc.collect()
         gc.freeze()
         self.log.info("listening on %s", ", ".join(addresses(new.snapshot)) or "nothing")
-        if not parts.rooms.compiled:
-            self.log.info("%s: complete, but slower than with compiled rooms (docs/operations.md, Compiled rooms)", parts.rooms)
+        if remark := parts.rooms.remark:
+            (self.log.warning if parts.rooms.is_faulty else self.log.info)("%s (docs/operations.md, Compiled rooms)", remark)
         if journal.takes_access_lines(new.snapshot, os.environ):
             self.log.info(
                 "access lines go to systemd's journal, which may drop lines, warnings too, if there are many: `access_log` may name a file"

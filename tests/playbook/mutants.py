@@ -141,7 +141,9 @@ def _leave_out(block: list[ast.stmt], at: int) -> str:
 def caught(mutant: Mutant) -> str:
     """How the playbook noticed: what failed first; "" if it did not."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(ROOT / "terraster", Path(folder) / "terraster", ignore=shutil.ignore_patterns("__pycache__", "*.so"))
+        shutil.copytree(
+            ROOT / "terraster", Path(folder) / "terraster", ignore=shutil.ignore_patterns("__pycache__", "*.so", "compiled.*.txt")
+        )
         shutil.copytree(
             ROOT / "tests" / "playbook", Path(folder) / "tests" / "playbook", ignore=shutil.ignore_patterns("__pycache__")
         )
