@@ -58,14 +58,15 @@ class Contexts:
     """The contexts of one worker, by service and the certificates for a server name.
 
     secrets: what the keys of session tickets are derived from; None: each context has keys of its own
-    library: sets these keys, and the groups; None: it cannot be reached
+    library: sets these keys, and the groups; None: that of this process, looked for with the first context, as it takes 1 MiB
     """
 
-    __slots__ = ("secrets", "_choices", "_last", "_library", "_made", "_most")
+    __slots__ = ("secrets", "_choices", "_last", "_library", "_made", "_most", "_refused")
 
     def __init__(self, most: int = MOST, library: Libssl | None = None) -> None:
         self.secrets: TicketSecrets | None = None
-        self._library = library or libssl.openssl()
+        self._library = library
+        self._refused = False
         self._made: OrderedDict[tuple[str, tuple[Certificate, ...]], tuple[Tls, _Made]] = OrderedDict()
         self._choices: dict[str, tuple[Tls, Choices, dict[str, Staple]]] = {}  # responses by the certificate's fingerprint
         self._last: tuple[str, Tls, str, Certificate | None, _Made] | None = None  # what was used last
@@ -146,18 +147,19 @@ class Contexts:
                 stapling.prepare(context)
             except Refused as refused:
                 give_up(refused)
-        if self._library is None:
+        library = None if self._refused else self._library or libssl.openssl()
+        if library is None:
             return None
         try:
-            if not self._library.set_groups(context, (_HYBRID, *GROUPS)):
-                self._library.set_groups(context, GROUPS)
-            self._library.set_suites(context, SUITES)
-            self._library.send_given_chain(context)
-            self._library.keep_no_sessions(context)
+            if not library.set_groups(context, (_HYBRID, *GROUPS)):
+                library.set_groups(context, GROUPS)
+            library.set_suites(context, SUITES)
+            library.send_given_chain(context)
+            library.keep_no_sessions(context)
             if tls.tickets and self.secrets is not None:
-                return Tickets(self._library, context, repr((service, tls.admission())).encode(), self.secrets)
+                return Tickets(library, context, repr((service, tls.admission())).encode(), self.secrets)
         except Refused:
-            self._library = None  # as if it had been so from the start
+            self._refused = True  # as if the library could not be reached
         return None
 
 
