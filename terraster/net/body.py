@@ -7,6 +7,7 @@ afterwards.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -48,12 +49,15 @@ CUT = "the backend closed the connection within a response"
 
 
 class Buffer:
-    """The memory for long bodies, one per worker. A source fills it, and its sink empties it before another greenlet runs."""
+    """The memory for long bodies, one per worker. A source fills it, and its sink empties it before another greenlet runs.
+
+    It is mapped, so that the kernel gives its pages when a body first needs them.
+    """
 
     __slots__ = ("view",)
 
     def __init__(self) -> None:
-        self.view = memoryview(bytearray(BUFFER))
+        self.view = memoryview(mmap.mmap(-1, BUFFER, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 class Source:
