@@ -5,16 +5,22 @@ A password is never sent in clear by accident: only `starttls: off` does that. A
 
 from __future__ import annotations
 
-import smtplib
 import socket
 import ssl
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
+from typing import TYPE_CHECKING
 
 import gevent
 
 from ..config.snapshot import Alerting
 from ..errors import TerrasterError
+from ..later import Later
+
+if TYPE_CHECKING:
+    import smtplib
+else:
+    smtplib = Later("smtplib")
 
 __all__ = ["LIMIT", "MailError", "send"]
 

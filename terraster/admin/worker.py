@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import gevent
@@ -59,6 +60,8 @@ from .throttle import Throttle
 from .traces import TraceExporters
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from ..api.identity import Identity
     from ..api.router import Api
     from ..explain.running import Rules
@@ -88,9 +91,7 @@ class AdminWorker(Process):
     def start(self) -> None:
         """Serve on every inherited socket."""
         self._orderer = Orderer(self._running, self.ask, self.log)
-        self._registry = make_registry(
-            TableCollector(self.view.table, self._running, os.getppid(), yield_to_loop, self.plan.counted, self._orderer.counts)
-        )
+        self._master = os.getppid()
         self._recent = Recent(self.view.table, self._running)
         self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._live = Live(self._document, self.log)
@@ -100,7 +101,6 @@ class AdminWorker(Process):
         self._users = Users(self._running)
         self._watched = self._users.watch(self.log)
         self._historian = Historian(self.view.table, self._running, self.log)
-        self._registry.register(SloCollector(self._historian.slos.rows))
         self._chronicle = chronicle = Chronicle(
             self._running, self.ask, self._historian.writes, self._auditor, self._problems, self.log
         )
@@ -261,6 +261,15 @@ class AdminWorker(Process):
             **past.routes(self._past),
         }
         return Mount(lambda: self._api(SocketIdentity()), Site(routes, self.log, only_for_owner, _BESIDE), only_for_owner)
+
+    @cached_property
+    def _registry(self) -> CollectorRegistry:
+        """The metrics, made at the first scrape: they take 1 MiB, and not every Terraster is scraped."""
+        made = make_registry(
+            TableCollector(self.view.table, self._running, self._master, yield_to_loop, self.plan.counted, self._orderer.counts)
+        )
+        made.register(SloCollector(self._historian.slos.rows))
+        return made
 
     def _metrics(self, query: dict[str, str]) -> Response:
         return Response(exposition(self._registry), CONTENT_TYPE)

@@ -26,6 +26,7 @@ from terraster.cli import explain, others, version, where
 from terraster.cli.inherited import clean
 from terraster.cli.options import Parser, add_option, parse
 from terraster.cli.output import until_closed
+from terraster.master.collector import rest
 
 if TYPE_CHECKING:
     from terraster.config.edits import Edit
@@ -397,4 +398,5 @@ def _demo(load: _Configuration, serve: Callable[[str], int]) -> int:
 
 if __name__ == "__main__":
     clean()
+    rest()
     sys.exit(main())
