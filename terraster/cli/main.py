@@ -83,13 +83,8 @@ def terraster_parser() -> argparse.ArgumentParser:
     add_option(parser, "config", metavar="FILE", help=file)
     add_option(parser, "services", metavar="DIR", help="add the services of every *.yaml and *.yml below DIR")
     add_option(parser, "api-config", metavar="FILE", help="read the settings of the management API from this file")
-    logs: dict[str, Any] = {
-        "metavar": "FILE[,FILE…]",
-        "action": "append",
-        "default": [],
-        "help": "read loggers from these files, JSON or YAML",
-    }
-    add_option(parser, "log-config", "--log_configs", "-log_configs", **logs)
+    logs: dict[str, Any] = {"metavar": "FILE[,FILE…]", "help": "read loggers from these files, JSON or YAML"}
+    add_option(parser, "log-config", "--log_configs", "-log_configs", action="append", default=[], **logs)
     add_option(parser, "check", action="store_true", help="print the problems of the configuration and exit")
     add_option(
         parser, "explain", metavar="REQUEST", help="say what would be done with a request, such as 'GET https://a.test/b', and why"
