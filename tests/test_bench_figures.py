@@ -291,6 +291,23 @@ def test_a_picture_is_well_formed_and_stays_within_its_frame(records: list[Recor
     assert picture in html(result)
 
 
+def test_a_picture_has_no_empty_panel_and_a_short_url_and_says_when_the_time_was_over() -> None:
+    refused = Result(load(requests=3), 1)
+    refused.add(0.1, Record.from_json({**Record().to_json(), "errors": {"refused": 3}}))
+    refused.ended(share(0.1))
+    assert svg(refused).count('class="name"') == 1 and "Latency" not in svg(refused) and "time over" not in svg(refused)
+    late = Result(Load(f"http://a.test/{'W' * 500}", "http", "a", "a", "/", socket.AF_INET, ("192.0.2.1", 80), seconds=1.0), 1)
+    late.add(1.0, record(0.1))
+    late.add(3.0, record(2.0), is_late=True)
+    late.ended(share(1.0))
+    texts = [element.text or "" for element in ElementTree.fromstring(svg(late)).iter() if element.tag.endswith("text")]
+    assert (
+        max(map(len, texts)) <= 80
+        and texts.count("time over") == 2
+        and any(text.startswith("2 answers in 1.00 s, 1.0 per") for text in texts)
+    )
+
+
 def test_names_in_a_picture_are_text() -> None:
     result = Result(Load("http://a.test/?<b>&", "http", "a", "a", "/", socket.AF_INET, ("192.0.2.1", 80)), 1)
     assert "<b>" not in html(result) and "&lt;b&gt;&amp;" in svg(result)

@@ -7,7 +7,7 @@ from math import ceil, floor, log10
 __all__ = ["Axis", "linear", "logarithmic"]
 
 _MOST_TICKS = 6
-_FEW_DECADES = 2
+_FEW_POWERS = 2
 
 
 class Axis:
@@ -39,11 +39,13 @@ def linear(high: float) -> Axis:
 
 
 def logarithmic(low: float, high: float) -> Axis:
-    """An axis that has both values, which are above 0, with a tick at each power of ten, and at 2 and 5 times these if they are few."""
+    """An axis that has both values, which are above 0, with a tick at each power of ten, and at 2 and 5 times these if they are few. It begins and
+    ends at one of all these."""
     low, high = min(low, high), max(low, high, low * 1.5)
     first, last = floor(log10(low)), ceil(log10(high))
-    factors = (1, 2, 5) if last - first <= _FEW_DECADES else (1,)
-    marks = [factor * 10.0**power for power in range(first, last + 1) for factor in factors]
-    begin = max(mark for mark in marks if mark <= low * (1 + 1e-9))
-    end = min(mark for mark in marks if mark >= high * (1 - 1e-9))
-    return Axis(begin, end, [mark for mark in marks if begin <= mark <= end], True)
+    marks = [(factor * 10.0**power, factor) for power in range(first, last + 1) for factor in (1, 2, 5)]
+    begin = max(mark for mark, _ in marks if mark <= low * (1 + 1e-9))
+    end = min(mark for mark, _ in marks if mark >= high * (1 - 1e-9))
+    ticks = [(mark, factor) for mark, factor in marks if begin <= mark <= end]
+    powers = [mark for mark, factor in ticks if factor == 1]
+    return Axis(begin, end, powers if len(powers) > _FEW_POWERS else [mark for mark, _ in ticks], True)

@@ -1,6 +1,6 @@
 """The result of a load as a picture: an SVG, or a page of HTML with the same and the figures. Pure; it needs nothing from the network.
 
-Four panels: latency by quantile, how many answers took how long, requests per second over the time of the load, and latency over that time.
+Four panels: latency by quantile, how many requests took how long, requests per second over the time of the load, and latency over that time.
 Colours follow the reader's light or dark setting. Blue and orange are from the palette of Okabe and Ito.
 """
 
@@ -19,18 +19,19 @@ __all__ = ["html", "svg"]
 _WIDTH, _PANEL, _TOP = 880, 230, 64
 _LEFT, _RIGHT, _ABOVE, _BELOW = 78, 24, 34, 40
 _BARS = 64
+_URL = 72  # characters that are sure to fit
 
 _STYLE = """
 svg { background: #fff; color: #222; font: 13px system-ui, sans-serif; }
 text { fill: currentColor; }
-.head { font-size: 17px; font-weight: 600; } .name { font-weight: 600; } .small { fill: #666; font-size: 12px; }
+.head { font-size: 15px; font-weight: 600; } .name { font-weight: 600; } .small { fill: #666; font-size: 12px; }
 .grid { stroke: #ddd; } .axis { stroke: #888; }
 .a { stroke: #0072b2; fill: none; stroke-width: 2; } .b { stroke: #d55e00; fill: none; stroke-width: 2; }
 .bar { fill: #0072b2; } .bad { fill: #d55e00; } .key-a { fill: #0072b2; } .key-b { fill: #d55e00; }
-.mark { stroke: #888; stroke-dasharray: 3 3; }
+.mark { stroke: #888; stroke-dasharray: 3 3; } .over { paint-order: stroke; stroke: #fff; stroke-width: 3px; }
 @media (prefers-color-scheme: dark) {
   svg { background: #16191d; color: #e6e6e6; }
-  .small { fill: #aaa; } .grid { stroke: #333; } .a { stroke: #56b4e9; } .b { stroke: #e69f00; }
+  .small { fill: #aaa; } .over { stroke: #16191d; } .grid { stroke: #333; } .a { stroke: #56b4e9; } .b { stroke: #e69f00; }
   .bar { fill: #56b4e9; } .bad { fill: #e69f00; } .key-a { fill: #56b4e9; } .key-b { fill: #e69f00; }
 }
 """
@@ -69,7 +70,8 @@ class _Panel:
         return self._top + (1.0 - self._up.share(value)) * self._height
 
     def axes(self, across: Sequence[tuple[float, str]], up: Sequence[tuple[float, str]], about: str) -> None:
-        """Grid and ticks. across, up: values and their names. about: the unit or meaning of the lower axis"""
+        """Grid and ticks. across, up: values and their names. about: the unit or meaning of the lower axis; the panel's name says that of the
+        other one"""
         bottom, right = self._top + self._height, _WIDTH - _RIGHT
         for value, name in up:
             y = self.y(value)
@@ -80,7 +82,7 @@ class _Panel:
             self.parts.append(f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{bottom + 4:.1f}"/>')
             self.parts.append(f'<text class="small" x="{x:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">{escape(name)}</text>')
         self.parts.append(f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{bottom:.1f}" y2="{bottom:.1f}"/>')
-        self.parts.append(f'<text class="small" x="{right}" y="{self._top - 14:.1f}" text-anchor="end">{escape(about)}</text>')
+        self.parts.append(f'<text class="small" x="{right}" y="{bottom + 33:.1f}" text-anchor="end">{escape(about)}</text>')
 
     def line(self, points: Sequence[tuple[float, float]], style: str) -> None:
         """A line through points; a single one is a dot."""
@@ -107,7 +109,9 @@ class _Panel:
             f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{self._top:.1f}" y2="{self._top + self._height:.1f}"/>'
         )
         x, anchor = (x + 4, "start") if x < _WIDTH - 80 else (x - 4, "end")
-        self.parts.append(f'<text class="small" x="{x:.1f}" y="{self._top + 11:.1f}" text-anchor="{anchor}">{escape(name)}</text>')
+        self.parts.append(
+            f'<text class="small over" x="{x:.1f}" y="{self._top + 11:.1f}" text-anchor="{anchor}">{escape(name)}</text>'
+        )
 
     def key(self, names: Sequence[tuple[str, str]], left: float) -> None:
         """The names of lines, as (style, name)."""
@@ -121,7 +125,8 @@ def svg(result: Result) -> str:
     """The picture."""
     total = result.total
     failed = f", {total.failed:,} failed" if total.failed else ""
-    facts = f"{total.complete:,} answers in {result.seconds:.2f} s, {result.rate:,.0f} per second{failed}"
+    answers = f"{total.complete:,} answer{'' if total.complete == 1 else 's'}"
+    facts = f"{answers} in {span(result.seconds)}, {result.rate:,.1f} per second{failed}"
     asked = (
         f"{result.load.rate:,.10g} requests per second asked for"
         if result.load.rate
@@ -131,11 +136,14 @@ def svg(result: Result) -> str:
     if total.latencies.total:
         panels += [_by_quantile(result, _TOP), _spread(result, _TOP + _PANEL)]
     if result.slots():
-        panels += [_rates(result, _TOP + _PANEL * len(panels)), _course(result, _TOP + _PANEL * (len(panels) + 1))]
+        panels.append(_rates(result, _TOP + _PANEL * len(panels)))
+        if total.latencies.total:
+            panels.append(_course(result, _TOP + _PANEL * len(panels)))
     height = _TOP + _PANEL * len(panels) + 8
     body = "\n".join(part for panel in panels for part in panel.parts)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img">\n'
+        f"<title>{escape(f'Load on {result.load.url}')}</title>\n"
         f"<style>{_STYLE}</style>\n"
         f'<text class="head" x="24" y="30">{escape(_short(result.load.url))}</text>\n'
         f'<text class="small" x="24" y="50">{escape(facts)}, {escape(asked)}</text>\n'
@@ -149,7 +157,7 @@ def html(result: Result) -> str:
 
 
 def _short(url: str) -> str:
-    return url if len(url) <= 90 else f"{url[:89]}…"
+    return url if len(url) <= _URL else f"{url[: _URL - 1]}…"
 
 
 def _by_quantile(result: Result, top: float) -> _Panel:
@@ -163,7 +171,7 @@ def _by_quantile(result: Result, top: float) -> _Panel:
         (log10(2), "p50"),
         *((float(power), f"p{100 - 10.0 ** (2 - power):.10g}") for power in range(1, int(most) + 1)),
     ]
-    panel.axes(marks, _named(up), "share of answers that took no longer")
+    panel.axes(marks, _named(up), "share of requests that took no longer")
     panel.line(points, "a")
     return panel
 
@@ -176,8 +184,8 @@ def _spread(result: Result, top: float) -> _Panel:
     for low, high, count in times.parts():
         counts[min(int(across.share((low * high) ** 0.5) * _BARS), _BARS - 1)] += count
     up = linear(max(counts) / times.total * 100)
-    panel = _Panel(top, "How many took how long", across, up)
-    panel.axes(_named(across), [(tick, f"{tick:.3g} %") for tick in up.ticks], "share of answers")
+    panel = _Panel(top, "Share of requests by latency", across, up)
+    panel.axes(_named(across), [(tick, f"{tick:.3g} %") for tick in up.ticks], "latency")
     for at, some in enumerate(counts):
         begin = across.low * width**at
         panel.bar(begin, begin * width, 0.0, some / times.total * 100, "bar")
@@ -199,6 +207,7 @@ def _rates(result: Result, top: float) -> _Panel:
         good = (record.complete - record.refused) / slot.width
         panel.bar(end - slot.width, end, 0.0, good, "bar")
         panel.bar(end - slot.width, end, good, good + record.failed / slot.width, "bad")
+    _mark_end(panel, result, ends[-1])
     panel.key([("a", "answered"), ("b", "failed")], _LEFT + 190)
     return panel
 
@@ -216,8 +225,15 @@ def _course(result: Result, top: float) -> _Panel:
     panel.axes(_seconds(across, ends[-1]), _named(up), "seconds of the load")
     panel.line(most, "b")
     panel.line(middle, "a")
+    _mark_end(panel, result, ends[-1])
     panel.key([("a", "p50"), ("b", "p99")], _LEFT + 190)
     return panel
+
+
+def _mark_end(panel: _Panel, result: Result, end: float) -> None:
+    """Mark the end of the load's time, if requests ended long behind it."""
+    if result.load.seconds and end > result.seconds * 1.05:
+        panel.mark(result.seconds, "time over")
 
 
 def _of_times(low: float, high: float) -> Axis:

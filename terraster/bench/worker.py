@@ -72,7 +72,7 @@ class Worker:
         now = run.clock()
         self._watch(now)
         cpu, waited = (after - before for after, before in zip(_spent(), self._spent, strict=True))
-        self._report(now - turns.since)
+        self._report((now if now > turns.until else run.last) - turns.since)
         wall = max(0.0, now - turns.since)
         seconds = turns.seconds(now, run.last)
         _say({"end": {"seconds": seconds, "wall": wall, "cpu": cpu, "waited": waited, "stood": self._stood}})
