@@ -39,8 +39,8 @@ def linear(high: float) -> Axis:
 
 
 def logarithmic(low: float, high: float) -> Axis:
-    """An axis that has both values, which are above 0, with a tick at each power of ten, and at 2 and 5 times these if they are few. It begins and
-    ends at one of all these."""
+    """An axis that has both values, which are above 0, with a tick at each power of ten, and at 2 and 5 times these if they are few. It begins
+    and ends at one of all these."""
     low, high = min(low, high), max(low, high, low * 1.5)
     first, last = floor(log10(low)), ceil(log10(high))
     marks = [(factor * 10.0**power, factor) for power in range(first, last + 1) for factor in (1, 2, 5)]
