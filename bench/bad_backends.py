@@ -19,6 +19,7 @@ errors   answers 500, at once
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import random
@@ -166,5 +167,8 @@ async def _serve(bad: Bad) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("bad", metavar="JSON", type=json.loads, help="how the first backend goes bad: the fields of Bad")
+    given = parser.parse_args()
     raise_limit()
-    print(json.dumps(asyncio.run(_serve(Bad(**json.loads(sys.argv[1]))))), flush=True)
+    print(json.dumps(asyncio.run(_serve(Bad(**given.bad)))), flush=True)

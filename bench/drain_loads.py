@@ -5,13 +5,13 @@ As a program it is the backend: ``python drain_loads.py PORT``. It answers GET /
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import base64
 import contextlib
 import hashlib
 import itertools
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -289,4 +289,6 @@ async def serve(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("port", metavar="PORT", type=int, help="of loopback")
+    asyncio.run(serve(parser.parse_args().port))

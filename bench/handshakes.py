@@ -8,10 +8,10 @@ threads, as OpenSSL lets other threads run. They do not check the certificate: t
 
 from __future__ import annotations
 
+import argparse
 import json
 import socket
 import ssl
-import sys
 import threading
 import time
 import urllib.parse
@@ -60,13 +60,13 @@ class Client:
             self.latencies.append(time.monotonic() - begin)
 
 
-def main(url: str, seconds: str, kind: str) -> None:
+def main(url: str, seconds: float, kind: str) -> None:
     """Load ``url``."""
     clients = [Client(url, kind == "resumed") for _ in range(CLIENTS)]
     for client in clients:
         client.connect()  # for the first session
     begin = time.monotonic()
-    threads = [threading.Thread(target=client.run, args=(begin + float(seconds),)) for client in clients]
+    threads = [threading.Thread(target=client.run, args=(begin + seconds,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -83,4 +83,8 @@ def main(url: str, seconds: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", metavar="URL")
+    parser.add_argument("seconds", metavar="SECONDS", type=float)
+    parser.add_argument("kind", choices=("full", "resumed"))
+    main(**vars(parser.parse_args()))

@@ -22,6 +22,7 @@ broken    resets before the answer or within it, ends within the body, or sends 
 
 from __future__ import annotations
 
+import argparse
 import heapq
 import json
 import random
@@ -300,10 +301,13 @@ def _whole_chunks(data: bytes) -> bytes | None:
 
 def main() -> None:
     """Serve until standard input ends."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="for the ids of the POSTs that were executed")
+    folder: Path = parser.parse_args().folder
     backends = Backends()
     print(json.dumps({behaviour: backends.listen(behaviour) for behaviour in BEHAVIOURS}), flush=True)
     backends.run(sys.stdin.fileno())
-    with Path(sys.argv[1], "executed").open("wb") as stream:
+    with (folder / "executed").open("wb") as stream:
         backends.executed.tofile(stream)
     print(json.dumps(backends.counts), flush=True)
 

@@ -9,12 +9,12 @@ one line of JSON at the end, and writes the ids of the POSTs that were answered 
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import select
 import socket
 import struct
-import sys
 import time
 from array import array
 from collections import deque
@@ -499,7 +499,9 @@ def _chunks(data: bytes, at: int) -> tuple[int, bytes]:
 
 def main() -> None:
     """Run the load and print what it counted."""
-    given = json.loads(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("load", metavar="JSON", type=json.loads, help="as above")
+    given = parser.parse_args().load
     load = Load(given)
     load.run()
     with Path(given["folder"], f"acknowledged-{load.number}").open("wb") as stream:

@@ -48,6 +48,21 @@ def test_cpu_of_a_tree_counts_the_living_and_the_buried(bench: ModuleType) -> No
     assert rss >= pss > 1 << 20
 
 
+PROGRAMS = [path for path in sorted(BENCH.glob("*.py")) if "__name__ ==" in path.read_text()]
+
+
+def test_every_program_reads_its_command_line() -> None:
+    assert len(PROGRAMS) > 20
+    assert [path.name for path in PROGRAMS if "parse_args(" not in path.read_text()] == []
+
+
+@pytest.mark.night
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda path: path.name)
+def test_every_program_says_what_it_does(program: Path) -> None:
+    done = subprocess.run([sys.executable, program, "--help"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("usage: ") and len(done.stdout.split()) > 10
+
+
 def sample(bench: ModuleType, cpu: float) -> object:
     return bench.Sample(cpu, cpu / 2, cpu / 2, 1000.0, 0.001, 0.002, 1 << 20, 1 << 20, 4000, 0)
 
