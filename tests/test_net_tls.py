@@ -21,6 +21,7 @@ from terraster.config.snapshot import Backend, ConnectionPool
 from terraster.errors import ClientGone, ConnectFailed, HttpError, TimedOut
 from terraster.exchange import Exchange
 from terraster.net.client_tls import ClientTls
+from terraster.net.duplex import Duplex
 from terraster.net.memory_bio import shrinker
 from terraster.net.origin import Origin
 from terraster.net.reactor import Reactor
@@ -312,7 +313,7 @@ class Taking:
         return self._into.write(data[: self.takes])
 
 
-class Clocked:
+class Clocked(Duplex):
     """A plain stream in memory with a TLS server behind it. Its clock moves while it is waited for what will `come`."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -535,7 +536,7 @@ def test_connecting_and_the_handshake_share_one_time(monkeypatch: pytest.MonkeyP
     assert seen == [5.0, 1.5, 0.0, 0.0]
 
 
-class Client:
+class Client(Duplex):
     """A plain stream in memory with a TLS client behind it. sent: the pieces that were sent to the client."""
 
     def __init__(self, version: ssl.TLSVersion) -> None:
@@ -566,7 +567,7 @@ class Client:
     def quick_ack(self) -> None:
         pass
 
-    def send(self, data: bytes, timeout: float = 0.0) -> int:
+    def send(self, data: bytes | memoryview, timeout: float = 0.0) -> int:  # type: ignore[override]  # as the socket's
         self.sent.append(bytes(data))
         self._in.write(data)
         return len(data)
@@ -574,7 +575,7 @@ class Client:
     def send_last(self, data: bytes, timeout: float) -> int:
         return self.send(data)
 
-    def recv(self, timeout: float, size: int) -> bytes:
+    def recv(self, timeout: float, size: int = 0) -> bytes:
         if self.go_on() and self.ahead:
             self.engine.write(self.ahead.pop(0))
         self.waits = len(self.sent)  # so many were sent before the wait

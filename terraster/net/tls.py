@@ -133,9 +133,12 @@ class TlsStream(TlsChannel):
         waited = False
         self._sending = True
         try:
-            while data := self._rest + self._outgoing.read():
-                self._rest = b""
+            data = self._outgoing.read()
+            while data or self._rest:
+                if self._rest:
+                    data, self._rest = self._rest + data, b""
                 waited = self._plain.send(data, timeout) or waited
+                data = self._outgoing.read()
         finally:
             self._sending = False
         return waited

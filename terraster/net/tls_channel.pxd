@@ -9,7 +9,8 @@ cdef Py_ssize_t _MOST_UNSENT
 
 cdef class TlsChannel(Duplex):
     cdef public bint _aborts, _ended, _grown, _newcomer, _parted, _sending
-    cdef public object quick_ack, reactor, _client, _plain, _tls
+    cdef public object quick_ack, reactor, _client, _tls
+    cdef public Duplex _plain
     cdef public Buffer _incoming, _outgoing
     cdef public Engine _inner
     cdef public bytes _ahead, _rest
