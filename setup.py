@@ -45,6 +45,8 @@ BUILT = BASE / f"compiled{ENDING.removesuffix('.so')}.txt"
 
 not_compiled = ""
 """Why this build goes on without the compiler."""
+made_of = ""
+"""The list of this build, of the sources as they were at its beginning: they may be edited meanwhile."""
 
 
 def rooms(package: Path) -> list[Path]:
@@ -67,7 +69,8 @@ def way() -> str:
     import greenlet
 
     flags = shlex.join([*FLAGS, *shlex.split(os.environ.get("CFLAGS", ""))])
-    return f"# Cython {Cython.__version__}, greenlet {greenlet.__version__}, {flags}"
+    directives = " ".join(f"{name}={value}" for name, value in DIRECTIVES.items())
+    return f"# Cython {Cython.__version__}, greenlet {greenlet.__version__}, {flags}, {directives}"
 
 
 def list_in(package: Path) -> Path:
@@ -76,7 +79,8 @@ def list_in(package: Path) -> Path:
 
 def look_back() -> bool:
     """Have everything compiled that was not made of these sources in this way, whatever the times of the files say. True: all of it."""
-    now = listed(PACKAGE, way())
+    global made_of
+    made_of = now = listed(PACKAGE, way())
     before = BUILT.read_text() if BUILT.exists() else ""
     same = set(now.splitlines()) & set(before.splitlines())
     BUILT.parent.mkdir(exist_ok=True)
@@ -139,7 +143,7 @@ class Rooms(build_ext):
             go_on_without(error)
             text = f"# not compiled: {not_compiled}\n"
         else:
-            text = listed(PACKAGE, way())
+            text = made_of
             BUILT.write_text(text)
         list_in(Path(self.build_lib) / PACKAGE).write_text(text)
         if self.inplace:

@@ -35,6 +35,14 @@ def test_a_member_counts_in_its_own_seat_and_reads_all() -> None:
     assert there.active() == 2
 
 
+def test_no_more_is_given_back_than_was_taken() -> None:
+    [view] = seats(1)
+    member = Member(backend(), view)
+    with pytest.raises(ValueError):
+        member.give_back()
+    assert member.active() == 0 and member.take() and member.active() == 1
+
+
 def test_a_plan_made_before_the_fork_follows_its_view() -> None:
     table = Table(8, 1, 3)
     view = SeatView(table)

@@ -18,12 +18,12 @@ cdef class Member:
 
     cpdef bint is_up(self) except -1
     @cython.locals(q="unsigned long long[::1]", view=SeatView, at=Py_ssize_t, row=Py_ssize_t, total=cython.longlong)
-    cpdef long long active(self) except -1
+    cpdef long long active(self) except? -1
     @cython.locals(q="unsigned long long[::1]", view=SeatView, at=Py_ssize_t)
     cpdef bint take(self, bint ramps=*) except -1
     @cython.locals(q="unsigned long long[::1]", view=SeatView, at=Py_ssize_t, admit=cython.ulonglong)
     cdef bint _may(self, bint ramps) except -1
-    @cython.locals(view=SeatView)
+    @cython.locals(view=SeatView, at=Py_ssize_t, left=cython.longlong)
     cpdef give_back(self)
     cpdef bint on_trial(self) except -1
 

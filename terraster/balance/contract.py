@@ -175,9 +175,13 @@ class Member:
         return self.view.cells[self.admit_at] == _TRIAL
 
     def give_back(self) -> None:
-        """Count one request in flight less."""
+        """Count one request in flight less. Raises ValueError if none was counted."""
         view = self.view
-        view.cells[view.backends + self.offset + _ACTIVE] -= 1
+        at = view.backends + self.offset + _ACTIVE
+        left = view.cells[at] - 1
+        if left < 0:
+            raise ValueError("no request in flight is counted")
+        view.cells[at] = left
 
     def suspend(self) -> None:
         """Send it no new work from this process, until `resume`. The master has a report and decides for all workers."""

@@ -340,10 +340,14 @@ cdef class CompiledLines:
         return 0
 
     cdef inline int _put_bytes(self, bytes octets) except -1:
+        if octets is None:
+            raise TypeError("octets are needed, not None")
         return self._put(PyBytes_AS_STRING(octets), PyBytes_GET_SIZE(octets))
 
     cdef int _put_ready(self, str text) except -1:
         """A text that is escaped already. All of them are ASCII."""
+        if text is None:
+            raise TypeError("a text is needed, not None")
         if not PyUnicode_IS_COMPACT_ASCII(text):
             return self._put_bytes(text.encode("ascii"))
         return self._put(<const char*>PyUnicode_DATA(text), PyUnicode_GET_LENGTH(text))
@@ -722,6 +726,8 @@ cdef inline bint _is_alike(bytes name, const char* small, Py_ssize_t length) exc
     """True if they are the same but for case."""
     cdef Py_ssize_t at
     cdef char c
+    if name is None:
+        raise TypeError("octets are needed, not None")
     if PyBytes_GET_SIZE(name) != length:
         return False
     for at in range(length):
@@ -735,6 +741,8 @@ cdef inline bint _is_alike(bytes name, const char* small, Py_ssize_t length) exc
 
 cdef inline Span _span(bytes value) except *:
     cdef Span span
+    if value is None:
+        raise TypeError("octets are needed, not None")
     span.octets = PyBytes_AS_STRING(value)
     span.length = PyBytes_GET_SIZE(value)
     return span
@@ -743,7 +751,7 @@ cdef inline Span _span(bytes value) except *:
 cdef void _find(RequestHead head, Span* agent, Span* referer) noexcept:
     """The last User-Agent and Referer of a head in order, in its own octets."""
     cdef const unsigned char* at = <const unsigned char*>PyBytes_AS_STRING(head.text)
-    cdef const unsigned char* end = at + head.size - 2
+    cdef const unsigned char* end = at + head.end
     cdef unsigned char first
     cdef Line line
     at += head.line + 2

@@ -78,7 +78,7 @@ class Owner(Protocol):
 cdef class Stream(Duplex):
     """See `stream.py`."""
 
-    def __init__(self, Reactor reactor, sock):
+    def __init__(self, Reactor reactor not None, sock):
         self.reactor = reactor
         self.sock = sock
         self.read_deadline = INFINITY

@@ -22,6 +22,8 @@ cdef bytes NOTHING = b""
 
 
 cpdef tuple canonical(bytes target, bint refuse_encoded_slashes, bint merge_slashes=True):
+    if target is None:
+        raise TypeError("a target is octets")
     cdef const unsigned char* base = <const unsigned char*>PyBytes_AS_STRING(target)
     cdef const unsigned char* end = base + PyBytes_GET_SIZE(target)
     cdef const unsigned char* at = base

@@ -26,9 +26,11 @@ cdef class RequestHead:
     cdef public bint chunked
     cdef public bint keep_alive
     cdef public bint expect
-    # Of a head in order: its octets, the place of the CRLF behind the version, and the lines that do not simply travel.
+    # Of a head in order: its octets, the places of the CRLF behind the version and behind the last line, and the lines that do not simply
+    # travel. No Python code can change them.
     cdef bytes text
     cdef int line
+    cdef int end
     cdef Cuts cuts
     cdef object made_fields
     cdef object made_special
@@ -56,6 +58,7 @@ cdef class ResponseHead:
     cdef public bint dated
     cdef bytes text
     cdef int line
+    cdef int end
     cdef int count
     cdef Cuts cuts
     cdef object made_fields

@@ -107,7 +107,7 @@ cdef class RequestHead:
     @property
     def fields(self):
         if self.made_fields is None and self.text is not None:
-            self.made_fields = fields_of(self.text, self.line + 2, self.size - 2)
+            self.made_fields = fields_of(self.text, self.line + 2, self.end)
         return self.made_fields
 
     @fields.setter
@@ -139,14 +139,16 @@ cdef class RequestHead:
         cdef Py_ssize_t size, end
         if self.text is None:
             return forward_request(self, target, keep, drop, extra)
+        if target is None or extra is None or self.method is None:
+            raise TypeError("method, target and extra are octets")
         if cuts.count and keep:
             ending(cuts, keep, &ends)
             cuts = &ends
         if drop:
-            lines = without(self.text, self.line + 2, self.size - 2, cuts, drop)
+            lines = without(self.text, self.line + 2, self.end, cuts, drop)
             return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (self.method, target, lines, extra)
         text = PyBytes_AS_STRING(self.text)
-        end = self.size - 2
+        end = self.end
         size = PyBytes_GET_SIZE(self.method) + PyBytes_GET_SIZE(target) + end - self.line - size_of(cuts) + PyBytes_GET_SIZE(extra) + 12
         out = PyBytes_FromStringAndSize(NULL, size)
         to = put_bytes(PyBytes_AS_STRING(out), self.method)
@@ -163,7 +165,7 @@ cdef class RequestHead:
         if self.text is None:
             return request_lines(self, keep, drop, extra)
         ending(&self.cuts, keep, &ends)
-        return b"\r\n" + without(self.text, self.line + 2, self.size - 2, &ends, drop), extra
+        return b"\r\n" + without(self.text, self.line + 2, self.end, &ends, drop), extra
 
     def names(self):
         return frozenset([name.lower().replace(b"_", b"-") for name, _ in self.fields])
@@ -178,7 +180,7 @@ cdef class ResponseHead:
     @property
     def fields(self):
         if self.made_fields is None and self.text is not None:
-            self.made_fields = fields_of(self.text, self.line + 2, self.size - 2)
+            self.made_fields = fields_of(self.text, self.line + 2, self.end)
         return self.made_fields
 
     @fields.setter
@@ -199,7 +201,7 @@ cdef class ResponseHead:
     @property
     def _raw(self):
         if self.made_raw is None and self.text is not None:
-            self.made_raw = self.text[: self.size - 2]
+            self.made_raw = self.text[: self.end]
         return self.made_raw
 
     @_raw.setter
@@ -212,11 +214,13 @@ cdef class ResponseHead:
         cdef char* text
         if self.text is None or replace:
             return forward_response(self, drop, replace, extra)
+        if extra is None:
+            raise TypeError("extra is octets")
         text = PyBytes_AS_STRING(self.text)
         if drop:
-            return b"%b%b%b\r\n" % (self.text[:self.line + 2], without(self.text, self.line + 2, self.size - 2, &self.cuts, drop), extra)
-        out = PyBytes_FromStringAndSize(NULL, self.size - size_of(&self.cuts) + PyBytes_GET_SIZE(extra))
-        to = put_lines(PyBytes_AS_STRING(out), text, 0, self.size - 2, &self.cuts)
+            return b"%b%b%b\r\n" % (self.text[:self.line + 2], without(self.text, self.line + 2, self.end, &self.cuts, drop), extra)
+        out = PyBytes_FromStringAndSize(NULL, self.end + 2 - size_of(&self.cuts) + PyBytes_GET_SIZE(extra))
+        to = put_lines(PyBytes_AS_STRING(out), text, 0, self.end, &self.cuts)
         to = put_bytes(to, extra)
         put(to, b"\r\n", 2)
         return out

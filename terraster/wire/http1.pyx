@@ -210,6 +210,8 @@ cdef inline bytes own(bytes data, Py_ssize_t size):
 
 cpdef Request scan_request(bytes data, Py_ssize_t header_size, Py_ssize_t header_count):
     """The request head at the start of ``data`` if it is in order, else None."""
+    if data is None:
+        raise TypeError("a head is octets")
     cdef const unsigned char* base = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef const unsigned char* end = base + PyBytes_GET_SIZE(data)
     cdef const unsigned char* at = base
@@ -281,6 +283,7 @@ cpdef Request scan_request(bytes data, Py_ssize_t header_size, Py_ssize_t header
     if head.size > header_size or count > header_count:
         return None
     head.text = own(data, head.size)
+    head.end = head.size - 2
     return head
 
 
@@ -292,7 +295,7 @@ cdef inline Response recall(bytes data):
     cdef int way
     for way in range(WAYS):
         head = <Response>known[first + way]
-        if head is not None and head.size <= size and memcmp(PyBytes_AS_STRING(head.text), PyBytes_AS_STRING(data), head.size) == 0:
+        if head is not None and head.end + 2 <= size and memcmp(PyBytes_AS_STRING(head.text), PyBytes_AS_STRING(data), head.end + 2) == 0:
             return head
     return None
 
@@ -305,6 +308,8 @@ cdef inline void remember(bytes data, Response head):
 
 cpdef Response scan_response(bytes data, bytes method, Py_ssize_t header_size, Py_ssize_t header_count):
     """The response head at the start of ``data`` if it is in order, else None."""
+    if data is None or method is None:
+        raise TypeError("a head and a method are octets")
     cdef const unsigned char* base = <const unsigned char*>PyBytes_AS_STRING(data)
     cdef const unsigned char* end = base + PyBytes_GET_SIZE(data)
     cdef const unsigned char* at = base
@@ -319,7 +324,7 @@ cpdef Response scan_response(bytes data, bytes method, Py_ssize_t header_size, P
     if not without_body:
         head = recall(data)
         if head is not None:
-            return head if head.size <= header_size and head.count <= header_count else None
+            return head if head.end + 2 <= header_size and head.count <= header_count else None
     at += 9
     if not (c"2" <= at[0] <= c"5" and c"0" <= at[1] <= c"9" and c"0" <= at[2] <= c"9"):
         return None
@@ -381,6 +386,7 @@ cpdef Response scan_response(bytes data, bytes method, Py_ssize_t header_size, P
         head.content_length = octets_of_body
         head.until_close = octets_of_body < 0 and not head.chunked
     head.text = own(data, head.size)
+    head.end = head.size - 2
     head.count = count
     if not without_body and head.size <= LONGEST:
         remember(data, head)
@@ -389,7 +395,7 @@ cpdef Response scan_response(bytes data, bytes method, Py_ssize_t header_size, P
 
 cdef inline bint complete(bytes data, Py_ssize_t seen):
     """False if no head ends in these octets. seen: those that had no end before; a head that comes in many pieces is scanned once."""
-    return seen == 0 or data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) >= 0
+    return seen == 0 or data is None or data.find(b"\r\n\r\n", seen - 3 if seen > 3 else 0) >= 0
 
 
 cpdef Request parse_request(bytes data, Py_ssize_t header_size, Py_ssize_t header_count, Py_ssize_t seen=0):
