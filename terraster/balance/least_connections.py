@@ -67,7 +67,7 @@ class LeastConnections(Balancer):
         """Requests in flight per place, `_NEVER` where the member cannot be used."""
         load = []
         view = self._turns[0].view  # that of the process, the same for all
-        q, rows = view.q, view.all_backends
+        q, rows = view.cells, view.all_backends
         for member in self._turns:
             total = _NEVER
             admit = q[member.admit_at]
@@ -101,7 +101,7 @@ class LeastConnections(Balancer):
         """The first of the least busy, and the next one; -1 for nobody. The search ends at one without requests: nobody is less busy."""
         turns = self._turns
         view = turns[0].view
-        q, rows = view.q, view.all_backends
+        q, rows = view.cells, view.all_backends
         best = second = -1
         least = other = _NEVER
         for place in places:
@@ -126,10 +126,10 @@ class LeastConnections(Balancer):
         return best, second
 
     def done(self, member: Member, failed: bool, now: float) -> None:
-        super().done(member, failed, now)
+        Balancer.done(self, member, failed, now)
         if self._window is not None:
             view = member.view
-            if not view.q[view.backends + member.offset + _ACTIVE]:
+            if not view.cells[view.backends + member.offset + _ACTIVE]:
                 place = self._window.place(member)
                 if place >= 0:
                     self._idle.append(place)

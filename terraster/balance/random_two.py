@@ -101,7 +101,8 @@ class RandomTwo(Balancer):
                 sums = self._sums
             if not sums[-1]:
                 return None
-        q = players[0].view.q
+        view = players[0].view
+        q = view.cells
         draw, total, last = self._draw, sums[-1], len(players) - 1
         one = -1
         for _ in range(_DRAWS):
@@ -130,10 +131,12 @@ class RandomTwo(Balancer):
         cost = self._costs[place]
         start = self._starts[place]
         least = self._turn - _OWED * cost
-        return (self._players[place].active() + 1) * cost + (start if start > least else least)
+        member = self._players[place]
+        return (member.active() + 1) * cost + (start if start > least else least)
 
     def _take(self, place: int) -> bool:
-        if not self._players[place].take(False):  # a slow start is in the weights
+        member = self._players[place]
+        if not member.take(False):  # a slow start is in the weights
             return False
         if not self._left:
             self._count()

@@ -58,13 +58,13 @@ class WeightedLeastConnections(Balancer):
         if self._window is not None:
             return self._pick_of_many(self._window, tried, now)
         view = players[0].view  # that of the process, the same for all
-        q, rows = view.q, view.all_backends
+        q, rows = view.cells, view.all_backends
         refused = tried
         while True:
             best = -1
             least = inf
             price = weights = 0.0
-            for place, (member, cost, start) in enumerate(zip(players, costs, starts, strict=True)):
+            for place, member in enumerate(players):
                 admit = q[member.admit_at]
                 if not admit or (refused and member in refused):
                     continue
@@ -74,6 +74,7 @@ class WeightedLeastConnections(Balancer):
                     busy += q[row + at]
                 if member.max_connections and busy > member.max_connections:
                     continue
+                cost, start = costs[place], starts[place]
                 if admit == _RAMPING:
                     cost *= member.slowness()
                 weights += 1 / cost
@@ -128,7 +129,7 @@ class WeightedLeastConnections(Balancer):
         """The first of those with the lowest score, the next one, and the cost of the first; -1 for nobody."""
         players, costs, starts, turn = self._players, self._costs, self._starts, self._turn
         view = players[0].view
-        q, rows = view.q, view.all_backends
+        q, rows = view.cells, view.all_backends
         best = second = -1
         least = other = inf
         price = 0.0
