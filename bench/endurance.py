@@ -269,7 +269,7 @@ class Soak:
         if course.failures > bound:
             problems.append(f"{course.failures:,} requests failed; {course.kills} kills account for {bound:,} at most")
         for role in ("master", "worker", "admin"):
-            for what, slack in (("rss", SLACK), ("pss", SLACK), ("fds", SLACK_FDS)):
+            for what, slack in (("rss", SLACK), ("fds", SLACK_FDS)):
                 if text := grown([reading.processes[role][what] for reading in course.readings], slack):
                     problems.append(f"{role}: {what} {text}")
         if text := grown([reading.table for reading in course.readings], 1 << 16):
