@@ -4,11 +4,11 @@ from .reactor cimport Reactor
 
 cdef class Stream(Duplex):
     cdef public Reactor reactor
-    cdef public object sock, owner, reader, writer
+    cdef public object owner, reader, writer
     cdef public bint ready, closed
     cdef public double read_deadline, write_deadline
     cdef object __weakref__
-    cdef object _watcher, _write_watcher
+    cdef object _sock, _watcher, _write_watcher
     cdef bytes _kept
     cdef bint _is_tcp
     cdef int _descriptor

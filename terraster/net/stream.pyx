@@ -2,12 +2,12 @@
 """The compiled twin of `stream.py`, with the same contract, which is written there.
 
 It calls `recv` and `send` of the C library, without the interpreter's detour, and reads into one buffer of the process. It switches greenlets
-by greenlet's C interface. A socket of another class than the interpreter's (tests have some) is used by its methods.
+by greenlet's C interface. A socket of another class than the interpreter's (tests have some) is used by its methods. That of a client is an
+`Accepted` until the interpreter's is asked for.
 """
 
 from math import inf as _inf
 from os import strerror
-from socket import SHUT_WR
 from struct import pack
 from typing import Protocol
 
@@ -19,14 +19,16 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.math cimport INFINITY
 
+from .accepted cimport Accepted
 from .duplex cimport Duplex
 from .reactor cimport Reactor
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t c_recv "recv"(int, void*, size_t, int)
     ssize_t c_send "send"(int, const void*, size_t, int)
+    int c_shutdown "shutdown"(int, int)
     int c_setsockopt "setsockopt"(int, int, int, const void*, unsigned int)
-    enum: AF_UNIX, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SOL_SOCKET, SO_LINGER
+    enum: AF_UNIX, MSG_MORE, MSG_NOSIGNAL, MSG_PEEK, SHUT_WR, SOL_SOCKET, SO_LINGER
 
 cdef extern from "netinet/in.h" nogil:
     enum: IPPROTO_TCP
@@ -80,14 +82,20 @@ cdef class Stream(Duplex):
 
     def __init__(self, Reactor reactor not None, sock):
         self.reactor = reactor
-        self.sock = sock
+        self._sock = sock
         self.read_deadline = INFINITY
         self.write_deadline = INFINITY
         self._kept = b""
-        self._descriptor = sock.fileno() if isinstance(sock, _socket_class) else -1
+        self._descriptor = sock.fileno() if isinstance(sock, (Accepted, _socket_class)) else -1
         self._is_tcp = sock.family != AF_UNIX
         self._watcher = reactor.loop.io(sock.fileno(), 1)
         reactor.streams.add(self)
+
+    @property
+    def sock(self):
+        if type(self._sock) is Accepted:
+            self._sock = (<Accepted>self._sock).socket()
+        return self._sock
 
     def listen(self):
         self._watcher.start(self._readable)
@@ -364,6 +372,9 @@ cdef class Stream(Duplex):
         self.sock.setsockopt(SOL_SOCKET, SO_LINGER, pack("ii", 1, 0))
 
     def shutdown(self):
+        if self._descriptor >= 0:
+            c_shutdown(self._descriptor, SHUT_WR)
+            return
         try:
             self.sock.shutdown(SHUT_WR)
         except OSError:
@@ -381,4 +392,4 @@ cdef class Stream(Duplex):
             self._write_watcher.close()
             self._write_watcher = None
         self._descriptor = -1  # the kernel may give the number to another socket
-        self.sock.close()
+        self._sock.close()

@@ -23,6 +23,16 @@ from terraster.plan import Plan
 
 __all__ = ["Acceptor"]
 
+_own: Callable[[int, int, int, int], tuple[Any, str, int] | None] | None
+"""The compiled way to accept, None: this Terraster is not compiled."""
+
+try:
+    from terraster.net import accepted
+
+    _own = accepted.accept
+except ImportError:
+    _own = None
+
 _BATCH = 16
 """Connections accepted in one turn of the event loop: enough to keep up with a burst, few enough to keep the workers balanced. If no client
 waited at the turn before, one is accepted: to ask for a second one in vain costs 5 µs."""
@@ -64,6 +74,7 @@ class Acceptor:
         "last_plan",
         "_listening",
         "_kind",
+        "_descriptor",
         "_not_accepted",
         "_reactor",
         "_rest",
@@ -110,6 +121,7 @@ class Acceptor:
         self._socket = listening
         # Each of these properties makes a member of an enumeration, which costs a microsecond or more.
         self._kind = int(listening.family), int(listening.type), listening.proto
+        self._descriptor = listening.fileno() if isinstance(listening, _socket.socket) else -1
         self._watcher = self._reactor.loop.io(listening.fileno(), 1)
 
     @property
@@ -170,10 +182,11 @@ class Acceptor:
     def _accept(self, most: int) -> None:
         """Accept up to this many connections."""
         family, kind, proto = self._kind
+        own = None if self._descriptor < 0 else _own
         accept = self._socket._accept  # the public accept() makes a Python socket and asks the kernel four more things
         for _ in range(most):
             try:
-                descriptor, peer = accept()
+                taken: Any = accept() if own is None else own(self._descriptor, family, kind, proto)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -182,6 +195,13 @@ class Acceptor:
                 if self._listening:
                     self._pause(_EXHAUSTED)
                 return
+            if taken is None:
+                return
+            if own is not None:
+                sock, ip, port = taken
+                self._welcome(sock, ip, port, self)
+                continue
+            descriptor, peer = taken
             sock = _socket.socket(family, kind, proto, descriptor)
             sock.setblocking(False)
             if family == AF_UNIX:
