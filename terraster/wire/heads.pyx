@@ -99,6 +99,8 @@ cdef tuple pair_of(bytes text, Py_ssize_t begin, Py_ssize_t end):
     return octets(line.name, line.name_size), octets(line.value, line.value_size)
 
 
+# Without garbage collection: the fields of a head hold octets and lists of them. A head that was put into one of its own lists would never go.
+
 @cython.no_gc
 @cython.freelist(64)
 cdef class RequestHead:
