@@ -161,6 +161,7 @@ class Acceptor:
             self._accept(_QUEUE)
         self._watcher.close()
         self._rest.close()
+        self._descriptor = -1  # the kernel may give the number to another file
         self._socket.close()
 
     def _ready(self) -> None:
