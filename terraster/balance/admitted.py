@@ -47,7 +47,7 @@ class Admitted:
     def look(self) -> list[Member]:
         """Those that new work may be sent to, as far as their health is concerned."""
         view = self._view
-        q = view.q
+        q = view.cells
         seen = q[view.changes] + view.doubts
         if seen != self.seen:
             self.seen = seen

@@ -2,6 +2,7 @@ cimport cython
 
 from ..state.view cimport SeatView
 from .contract cimport Balancer, Member
+from .window cimport Window
 
 cdef Py_ssize_t _ACTIVE
 cdef unsigned long long _RAMPING
@@ -11,7 +12,8 @@ cdef long long _NEVER
 cdef class LeastConnections(Balancer):
     cdef public list _turns
     cdef public Py_ssize_t _at
-    cdef public object _window, _idle
+    cdef public object _idle
+    cdef public Window _window
 
     @cython.locals(turns=list, place=Py_ssize_t, member=Member)
     cpdef pick(self, exchange, tried, double now)

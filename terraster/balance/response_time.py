@@ -80,7 +80,7 @@ class ResponseTime(WeightedLeastConnections):
             elif self._picks * _PART >= len(self._players) or not self._usual:
                 self._compare(now)
             self._picks += 1
-        member = super().pick(exchange, tried, now)
+        member = WeightedLeastConnections.pick(self, exchange, tried, now)
         if member is not None:
             place = self._place[member]
             if self._since[place] < 0:
@@ -110,13 +110,13 @@ class ResponseTime(WeightedLeastConnections):
         self._learn(place, average, now)
 
     def done(self, member: Member, failed: bool, now: float) -> None:
-        super().done(member, failed, now)
+        Balancer.done(self, member, failed, now)
         place = self._place.get(member)
         if place is None:
             return
         since = self._since[place]
         view = member.view
-        if not failed and since >= 0 and not view.q[view.backends + member.offset + _ACTIVE]:
+        if not failed and since >= 0 and not view.cells[view.backends + member.offset + _ACTIVE]:
             self._since[place] = _NOT  # nobody waits any more, and nothing was answered
             waited = min(now - since, _WORST * self._usual) if self._usual else now - since
             if waited > max(self._average[place], self._usual):
@@ -134,7 +134,7 @@ class ResponseTime(WeightedLeastConnections):
             self._faded[place] = now
         member = self._players[place]
         view = member.view
-        view.q[view.backends + member.offset + _EWMA] = int(average * 1e9)
+        view.cells[view.backends + member.offset + _EWMA] = int(average * 1e9)
         self._costs[place] = self._slow(average) / member.weight
 
     def _slow(self, seconds: float) -> float:
@@ -173,18 +173,20 @@ class ResponseTime(WeightedLeastConnections):
         usual = self._usual
         if usual:
             average, faded, since = self._average, self._faded, self._since
+            costs, players = self._costs, self._players
             for place in places:
+                member = players[place]
                 seconds = average[place]
                 if seconds > usual:
                     seconds = average[place] = usual + (seconds - usual) * exp(min(faded[place] - now, 0.0) / _DECAY)
                     faded[place] = now
                 elif since[place] < 0:
-                    self._costs[place] = 1 / self._players[place].weight
+                    costs[place] = 1 / member.weight
                     continue
                 if since[place] >= 0:
                     seconds = max(seconds, now - since[place])
-                self._costs[place] = self._slow(seconds) / self._players[place].weight
-        return super()._cheapest(places, refused, now)
+                costs[place] = self._slow(seconds) / member.weight
+        return WeightedLeastConnections._cheapest(self, places, refused, now)
 
     def continue_from(self, old: Balancer) -> None:
         super().continue_from(old)
