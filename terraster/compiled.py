@@ -6,13 +6,11 @@ not compiled runs from its `.py`, with the same behaviour. `terraster.extensions
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from typing import Any
 
-from .extensions import NOT_COMPILED, OFF, PACKAGE, beside, read_list, rooms_of
+from .extensions import NOT_COMPILED, OFF, beside, changed, read_list, rooms_of
 
 __all__ = ["Rooms", "rooms"]
 
@@ -24,7 +22,7 @@ class Rooms:
     """The rooms of an installation, by their names below `terraster`, such as ``net.stream``."""
 
     compiled: tuple[str, ...]
-    """Those that are imported from an extension. Empty if the extensions are switched off, or are not of one build."""
+    """Those that are imported from an extension. Empty if the extensions are switched off, or are not of one build and of these sources."""
     pure: tuple[str, ...]
     """Those that could be compiled and are imported from their `.py`. Only a checkout has the files that name the ones never compiled."""
     off: bool = False
@@ -32,7 +30,7 @@ class Rooms:
     unfit: tuple[str, ...] = ()
     """Those whose extension is missing, or is not on the list of the build. With any of them, all run from their `.py`."""
     changed: tuple[str, ...] = ()
-    """Those that run from an extension while a file that it was made from has changed since."""
+    """Those whose extension was made of another source than the one beside it. With any of them, all run from their `.py`."""
     why: str = ""
     """Why the build went on without the compiler. Empty if it compiled, or was told not to."""
 
@@ -55,21 +53,21 @@ class Rooms:
     @property
     def remark(self) -> str:
         """The line for the log at the start. Empty if all is as it should be."""
-        if self.changed:
-            return f"{self}: the extension runs, compile it again"
-        if self.unfit:
-            return f"{self}: complete, but slower, install Terraster again"
+        if self.is_faulty:
+            again = "install Terraster again" if self.unfit else "compile or install Terraster again"
+            return f"{self}: complete, but slower, {again}"
         return "" if self.compiled else f"{self}: complete, but slower than with compiled rooms"
 
     def __str__(self) -> str:
         """``compiled: 14 of 16 rooms``, or ``pure Python``, and in words where that is not as it should be."""
         if self.compiled:
-            words = f"compiled: {len(self.compiled)} of {len(self.compiled) + len(self.pure)} rooms"
-            return f"{words}, source changed since: {_some(self.changed)}" if self.changed else words
+            return f"compiled: {len(self.compiled)} of {len(self.compiled) + len(self.pure)} rooms"
         if self.off:
             return "pure Python (TERRASTER_PURE)"
         if self.unfit:
             return f"pure Python (compiled rooms missing, or of another build: {_some(self.unfit)})"
+        if self.changed:
+            return f"pure Python (edited since they were compiled: {_some(self.changed)})"
         return f"pure Python (not compiled: {self.why})" if self.why else "pure Python"
 
 
@@ -80,25 +78,11 @@ def rooms() -> Rooms:
     known = rooms_of(set(listed))
     every = compiled | known | rooms_of(paths)
     unfit = () if OFF else tuple(sorted(known ^ compiled))
-    if OFF or unfit or not compiled:
-        return Rooms(
-            (), tuple(sorted(every)), OFF, unfit, why=said.removeprefix(NOT_COMPILED) if said.startswith(NOT_COMPILED) else ""
-        )
-    return Rooms(tuple(sorted(compiled)), tuple(sorted(every - compiled)), changed=_changed(listed))
-
-
-def _changed(listed: Mapping[str, str]) -> tuple[str, ...]:
-    """The rooms of those sources whose octets are not those of the list. A source that is not installed has not changed."""
-    found = set()
-    for path, digest in listed.items():
-        try:
-            with open(os.path.join(PACKAGE, path), "rb") as stream:
-                octets = stream.read()
-        except OSError:
-            continue
-        if sha256(octets).hexdigest() != digest:
-            found.add(path.rpartition(".")[0].replace(os.sep, "."))
-    return tuple(sorted(found))
+    edited = () if OFF or unfit else changed(listed)
+    if OFF or unfit or edited or not compiled:
+        why = said.removeprefix(NOT_COMPILED) if said.startswith(NOT_COMPILED) else ""
+        return Rooms((), tuple(sorted(every)), OFF, unfit, edited, why)
+    return Rooms(tuple(sorted(compiled)), tuple(sorted(every - compiled)))
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -85,11 +85,17 @@ def test_one_extension_that_is_not_of_the_build_switches_all_of_them_off(site: P
     assert told(site, "found = it.rooms(); print(found, found.compiled, found.unfit)") == f"{words} () ('{unfit}',)"
 
 
-def test_a_source_that_has_changed_since_is_named(site: Path) -> None:
-    (site / "terraster" / "net" / "stream.py").write_text("speed = 'edited'\n")
-    expected = "compiled: 1 of 2 rooms, source changed since: net.stream ('net.stream',)"
-    assert told(site, "print(it.rooms(), it.rooms().changed)") == expected
-    for name in ("stream.py", "stream.pyx"):  # a source that is not installed says nothing
+@pytest.mark.parametrize("name", ["net/stream.py", "net/stream.pyx"])
+def test_a_source_that_was_edited_since_is_named_and_in_force(site: Path, name: str) -> None:
+    source = site / "terraster" / name
+    source.write_text("speed = 'edited'\n")
+    words = "pure Python (edited since they were compiled: net.stream)"
+    assert told(site, "found = it.rooms(); print(found, found.compiled, found.changed)") == f"{words} () ('net.stream',)"
+    assert told(site, "import terraster.net.stream as room; print(room.speed)") == ("edited" if source.suffix == ".py" else "pure")
+
+
+def test_a_source_that_is_not_installed_has_not_changed(site: Path) -> None:
+    for name in ("stream.py", "stream.pyx"):
         (site / "terraster" / "net" / name).unlink()
     assert told(site, "print(it.rooms())") == "compiled: 1 of 2 rooms"
 
@@ -128,10 +134,10 @@ def test_rooms_survive_the_way_to_the_status_and_back() -> None:
 
 def test_the_log_warns_of_an_installation_that_is_not_in_order() -> None:
     assert Rooms(("plan",), ()).remark == ""
-    off, edited, broken = Rooms((), ("plan",), off=True), Rooms(("plan",), (), changed=("plan",)), Rooms((), (), unfit=("plan",))
+    off, edited, broken = Rooms((), ("plan",), off=True), Rooms((), ("plan",), changed=("plan",)), Rooms((), (), unfit=("plan",))
     assert (off.is_faulty, edited.is_faulty, broken.is_faulty) == (False, True, True)
     assert off.remark == "pure Python (TERRASTER_PURE): complete, but slower than with compiled rooms"
-    assert edited.remark.endswith("source changed since: plan: the extension runs, compile it again")
+    assert edited.remark.endswith("compiled: plan): complete, but slower, compile or install Terraster again")
     assert broken.remark.endswith("another build: plan): complete, but slower, install Terraster again")
 
 
