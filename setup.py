@@ -1,8 +1,8 @@
 """Compiles the rooms of the request path. All else about the package is in setup.cfg.
 
 A room is compiled if a `.pyx` has its name, or if a `.pxd` beside its `.py` types it. All of them are compiled or none: compiled rooms
-share C structures, and where one of them is missing the others may read its fields from the wrong places. So a build that goes on without
-the compiler removes what an earlier one left beside the sources, and one that ends well writes a list of what it compiled, which
+share C structures, and where one of them is missing the others may read its fields from the wrong places. So a build in place that goes on
+without the compiler removes what an earlier one left beside the sources, and one that ends well writes a list of what it compiled, which
 `terraster.extensions` compares with what it finds.
 
     TERRASTER_COMPILE=try        compile if that can be done, else say once that it cannot, and go on (the default)
@@ -58,7 +58,9 @@ def rooms(package: Path) -> list[Path]:
 
 def listed(package: Path, said: str) -> str:
     """The list of a build: how it compiled, and the SHA-256 of each source of a room, as `sha256sum` writes it."""
-    sources = sorted(one for path in rooms(package) for ending in (".py", ".pyx", ".pxd") if (one := path.with_suffix(ending)).exists())
+    sources = sorted(
+        one for path in rooms(package) for ending in (".py", ".pyx", ".pxd") if (one := path.with_suffix(ending)).exists()
+    )
     lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(package).as_posix()}" for path in sources]
     return "\n".join([said, *lines, ""])
 
@@ -108,7 +110,9 @@ def translated(paths: list[Path], afresh: bool, **options: list[str]) -> list[Ex
     from Cython.Build import cythonize
 
     made = [Extension(".".join(path.with_suffix("").parts), [str(path)], **options) for path in paths]
-    return cythonize(made, nthreads=cores(), force=afresh or None, build_dir=str(BASE / "cython"), compiler_directives=DIRECTIVES, quiet=True)
+    return cythonize(
+        made, nthreads=cores(), force=afresh or None, build_dir=str(BASE / "cython"), compiler_directives=DIRECTIVES, quiet=True
+    )
 
 
 def probe(include: list[str]) -> None:
@@ -132,6 +136,8 @@ class Rooms(build_ext):
         self.parallel = self.parallel or cores()
 
     def run(self) -> None:
+        if not self.extensions:
+            return
         try:
             super().run()
         except Exception as error:
@@ -141,13 +147,10 @@ class Rooms(build_ext):
                 Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
             self.extensions = self.distribution.ext_modules = []
             go_on_without(error)
-            text = f"# not compiled: {not_compiled}\n"
-        else:
-            text = made_of
-            BUILT.write_text(text)
-        list_in(Path(self.build_lib) / PACKAGE).write_text(text)
-        if self.inplace:
-            list_in(PACKAGE).write_text(text)
+            list_in(Path(self.build_lib) / PACKAGE).write_text(f"# not compiled: {not_compiled}\n")
+            return
+        for path in (BUILT, list_in(Path(self.build_lib) / PACKAGE), *([list_in(PACKAGE)] if self.inplace else [])):
+            path.write_text(made_of)
 
     def copy_extensions_to_source(self) -> None:
         remove_old()  # a room may be gone
@@ -177,6 +180,11 @@ def remove_modules(folder: Path, paths: list[Path]) -> None:
             path.unlink()
 
 
+def is_in_place() -> bool:
+    """True if this build is for the tree itself, and not only for a package that is made of it."""
+    return bool({"--inplace", "-i", "develop", "editable_wheel"}.intersection(sys.argv))
+
+
 def cores() -> int:
     return len(os.sched_getaffinity(0))
 
@@ -191,7 +199,9 @@ def mode() -> str:
 def go_on_without(error: Exception) -> None:
     global not_compiled
     not_compiled = " ".join(str(error).split())
-    remove_old()
+    if is_in_place():
+        remove_old()
+        list_in(PACKAGE).write_text(f"# not compiled: {not_compiled}\n")
     print(f"Terraster is built as pure Python, which is complete but slower. The compiler's part failed: {error}", file=sys.stderr)
 
 
@@ -209,6 +219,8 @@ def main() -> None:
             if mode() == "require":
                 raise
             go_on_without(error)
+    if builds and mode() == "no" and is_in_place():
+        remove_old()
     places = {"build": {"build_base": str(BASE)}, "egg_info": {"egg_base": str(BASE)}} if ELSEWHERE else {}
     setup(ext_modules=made, cmdclass={"build_ext": Rooms, "build_py": Sources}, options=places)
 

@@ -65,7 +65,7 @@ class Rooms:
         if self.off:
             return "pure Python (TERRASTER_PURE)"
         if self.unfit:
-            return f"pure Python (compiled rooms missing, or of another build: {_some(self.unfit)})"
+            return f"pure Python (compiled rooms missing, or not of the build: {_some(self.unfit)})"
         if self.changed:
             return f"pure Python (edited since they were compiled: {_some(self.changed)})"
         return f"pure Python (not compiled: {self.why})" if self.why else "pure Python"

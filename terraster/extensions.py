@@ -1,12 +1,13 @@
 """The extensions beside the modules: Python may import all of them or none.
 
-Compiled rooms share C structures. Where one of them is missing, or is of another build, the others read and write fields at the wrong places,
-up to a crash, and no import says so. So the build (setup.py) writes a list of the rooms that it compiled and of the sources that they were
-made of, and `import terraster` compares it with the files that are there, before any room is imported (2 ms). Where they differ, every module
-runs from its `.py`: who edits one sees the edit work.
+Compiled rooms share C structures. Where one of them is missing, the others read and write fields at the wrong places, up to a crash, and no
+import says so. So the build (setup.py) writes a list of the rooms that it compiled and of the sources that they were made of, and `import
+terraster` compares it with the files that are there, before any room is imported (3 ms). Where they differ, every module runs from its `.py`:
+who edits one sees the edit work.
 
 The list is one file for each kind of extension, such as ``terraster/compiled.cpython-311-x86_64-linux-gnu.txt``, and as `sha256sum` writes it:
-a line for each `.py`, `.pyx` and `.pxd` that was compiled. A line with "#" in front says how, or why nothing was compiled.
+a line for each `.py`, `.pyx` and `.pxd` that was compiled. It says nothing of the octets of the extensions, because packagers strip them: one
+that was replaced by its namesake of another build is not noticed. A line with "#" in front says how, or why nothing was compiled.
 """
 
 from __future__ import annotations

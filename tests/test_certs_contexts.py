@@ -134,6 +134,19 @@ def test_suites_of_tls_1_3(wanted: tuple[str, ...], taken: str) -> None:
     assert end.cipher()[0] == taken
 
 
+def test_a_setting_that_the_library_refuses_leaves_no_error_for_other_connections() -> None:
+    library = openssl()
+    assert library is not None
+    end = talk(Contexts().get("a", Tls(certificates=CERTIFICATES)), client())
+    for refused in (
+        library.set_groups(client(), ("no-group",)),
+        library.set_suites(client(), ("no-suite",)),
+    ):
+        assert not refused
+        with pytest.raises(ssl.SSLWantReadError):
+            end.read(1)
+
+
 @pytest.mark.parametrize("chain", (EC.chain, EC.alone), ids=("with its issuer", "alone"))
 def test_clients_get_the_certificates_of_the_file_and_no_others(chain: bytes) -> None:
     """The authorities of clients are no part of a chain, even if one of them issued the certificate."""

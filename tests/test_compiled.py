@@ -81,7 +81,7 @@ def test_one_extension_that_is_not_of_the_build_switches_all_of_them_off(site: P
     else:
         (package / LIST).unlink()
     assert told(site, "import terraster.net.stream as room, terraster.errors; print(room.speed)") == "pure"
-    words = f"pure Python (compiled rooms missing, or of another build: {unfit})"
+    words = f"pure Python (compiled rooms missing, or not of the build: {unfit})"
     assert told(site, "found = it.rooms(); print(found, found.compiled, found.unfit)") == f"{words} () ('{unfit}',)"
 
 
@@ -129,7 +129,7 @@ def test_rooms_survive_the_way_to_the_status_and_back() -> None:
     assert Rooms.from_dict(found.as_dict()) == found
     assert str(Rooms.from_dict({"compiled": ["a"], "pure": [], "off": False, "later": 1})) == "compiled: 1 of 1 rooms"
     many = Rooms((), (), unfit=("a", "b", "c", "d", "e"))
-    assert str(many) == "pure Python (compiled rooms missing, or of another build: a, b, c and 2 more)"
+    assert str(many) == "pure Python (compiled rooms missing, or not of the build: a, b, c and 2 more)"
 
 
 def test_the_log_warns_of_an_installation_that_is_not_in_order() -> None:
@@ -138,7 +138,7 @@ def test_the_log_warns_of_an_installation_that_is_not_in_order() -> None:
     assert (off.is_faulty, edited.is_faulty, broken.is_faulty) == (False, True, True)
     assert off.remark == "pure Python (TERRASTER_PURE): complete, but slower than with compiled rooms"
     assert edited.remark.endswith("compiled: plan): complete, but slower, compile or install Terraster again")
-    assert broken.remark.endswith("another build: plan): complete, but slower, install Terraster again")
+    assert broken.remark.endswith("not of the build: plan): complete, but slower, install Terraster again")
 
 
 @pytest.mark.skipif(not rooms().compiled, reason="the rooms are not compiled here")
@@ -148,4 +148,4 @@ def test_an_installed_package_with_an_extension_missing_runs_and_says_so(tmp_pat
     every = len(rooms().compiled)
     assert told(tmp_path, question) == f"True compiled: {every} of {every} rooms"
     (tmp_path / "terraster" / "wire" / f"heads{SUFFIX}").unlink()
-    assert told(tmp_path, question) == "False pure Python (compiled rooms missing, or of another build: wire.heads)"
+    assert told(tmp_path, question) == "False pure Python (compiled rooms missing, or not of the build: wire.heads)"

@@ -93,14 +93,38 @@ def test_old_rooms_and_modules_are_removed(recipe: ModuleType) -> None:
     assert sorted(path.name for path in Path("terraster").iterdir()) == ["errors.py", "net", "plan.pxd", "plan.py"]
 
 
-def test_a_build_without_a_compiler_puts_the_reason_into_the_package(recipe: ModuleType) -> None:
+def built(mode: str, *words: str) -> None:
+    """Run setup.py where there is no compiler, in a tree that was compiled before."""
     Path("setup.py").write_text((ROOT / "setup.py").read_text())
     Path("setup.cfg").write_text(
         "[metadata]\nname = terraster\n[options]\npackages = find:\n[options.packages.find]\ninclude = terraster*\n"
     )
     Path("terraster/__init__.py").touch()
-    environment = {**os.environ, "CC": "/nowhere/cc", "TERRASTER_COMPILE": "try"}
-    done = subprocess.run([sys.executable, "setup.py", "-q", "build"], env=environment, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "CC": "/nowhere/cc", "TERRASTER_COMPILE": mode}
+    command = [sys.executable, "setup.py", "-q", *words]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("mode", "told"), [("try", True), ("no", False)])
+def test_a_build_in_place_without_a_compiler_leaves_no_extension_of_before(recipe: ModuleType, mode: str, told: bool) -> None:
+    old, said = Path(f"terraster/plan{recipe.ENDING}"), Path("terraster", recipe.BUILT.name)
+    old.touch()
+    said.write_text("# Cython 3\n")
+    built(mode, "build_ext", "--inplace")
+    assert not old.exists()
+    assert said.exists() == told and (not told or "/nowhere/cc" in said.read_text())
+
+
+def test_a_build_of_a_package_leaves_the_extensions_of_the_tree_alone(recipe: ModuleType) -> None:
+    old, said = Path(f"terraster/plan{recipe.ENDING}"), Path("terraster", recipe.BUILT.name)
+    old.touch()
+    said.write_text("# Cython 3\n")
+    built("try", "build")
+    assert old.exists() and said.read_text() == "# Cython 3\n"
+
+
+def test_a_build_without_a_compiler_puts_the_reason_into_the_package(recipe: ModuleType) -> None:
+    built("try", "build")
     said = (Path("build/lib/terraster") / recipe.BUILT.name).read_text()
     assert said.startswith("# not compiled: ") and "/nowhere/cc" in said and said.count("\n") == 1

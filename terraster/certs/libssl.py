@@ -40,7 +40,7 @@ class Refused(TerrasterError):
 class Libssl:
     """The library that `ssl` is bound to. Raises `Refused`."""
 
-    __slots__ = ("_control", "_names_in", "_options", "_set_depth", "_set_id", "_set_names", "_set_suites")
+    __slots__ = ("_clear_errors", "_control", "_names_in", "_options", "_set_depth", "_set_id", "_set_names", "_set_suites")
 
     def __init__(self) -> None:
         if sys.implementation.name != "cpython" or not getattr(_ssl, "__file__", ""):
@@ -49,6 +49,7 @@ class Libssl:
             raise Refused("a context of this Python's ssl module has another form")
         try:
             found = linked()
+            self._clear_errors: Any = found.ERR_clear_error
             self._control: Any = found.SSL_CTX_ctrl
             self._options: Any = found.SSL_CTX_get_options
             self._set_id: Any = found.SSL_CTX_set_session_id_context
@@ -58,6 +59,7 @@ class Libssl:
             self._set_names: Any = found.SSL_CTX_set_client_CA_list
         except (OSError, AttributeError) as error:
             raise Refused(str(error)) from error
+        self._clear_errors.argtypes, self._clear_errors.restype = (), None
         self._control.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
         self._control.restype = ctypes.c_long
         self._options.argtypes = (ctypes.c_void_p,)
@@ -81,12 +83,12 @@ class Libssl:
 
     def set_ticket_keys(self, context: ssl.SSLContext, keys: bytes) -> None:
         """Tickets are written and read with these keys from now on. keys: `KEY_SIZE` octets. Raises `Refused`."""
-        if self._control(self.pointer(context), _TICKET_KEYS, len(keys), keys) != 1:
+        if not self._took(self._control(self.pointer(context), _TICKET_KEYS, len(keys), keys)):
             raise Refused("OpenSSL does not take ticket keys")
 
     def set_session_id_context(self, context: ssl.SSLContext, name: bytes) -> None:
         """Resume only sessions that began in a context of this name, at most 32 octets. Raises `Refused`."""
-        if not name or len(name) > _MOST_IN_ID or self._set_id(self.pointer(context), name, len(name)) != 1:
+        if not name or len(name) > _MOST_IN_ID or not self._took(self._set_id(self.pointer(context), name, len(name))):
             raise Refused("OpenSSL does not take a session id context")
 
     def set_verify_depth(self, context: ssl.SSLContext, depth: int) -> None:
@@ -98,6 +100,7 @@ class Libssl:
         pointer = self.pointer(context)
         names = self._names_in(file.encode())
         if not names:
+            self._clear_errors()
             raise Refused("OpenSSL finds no names of authorities")
         self._set_names(pointer, names)  # which the context frees
 
@@ -112,12 +115,19 @@ class Libssl:
 
     def set_suites(self, context: ssl.SSLContext, suites: tuple[str, ...]) -> bool:
         """Use these suites of TLS 1.3 only, best first. False if the library lacks one of them. Raises `Refused`."""
-        return bool(self._set_suites(self.pointer(context), ":".join(suites).encode()) == 1)
+        return self._took(self._set_suites(self.pointer(context), ":".join(suites).encode()))
 
     def set_groups(self, context: ssl.SSLContext, groups: tuple[str, ...]) -> bool:
         """Exchange keys over these groups only, best first (the names of OpenSSL). False if the library lacks one of them. Raises
         `Refused`."""
-        return bool(self._control(self.pointer(context), _GROUPS, 0, ":".join(groups).encode()) == 1)
+        return self._took(self._control(self.pointer(context), _GROUPS, 0, ":".join(groups).encode()))
+
+    def _took(self, result: int) -> bool:
+        """True if the library did it. Else its errors are cleared: `ssl` would take them for those of the next connection."""
+        if result == 1:
+            return True
+        self._clear_errors()
+        return False
 
     def pointer(self, context: ssl.SSLContext) -> int:
         """The ``SSL_CTX`` of a context. Raises `Refused`."""

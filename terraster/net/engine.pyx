@@ -254,6 +254,8 @@ cpdef Engine engine_of(made):
 cpdef Buffer buffer_of(memory, Engine engine):
     cdef Buffer buffer = Buffer()
     cdef void* bio
+    if engine is None:
+        raise TypeError("a buffer belongs to an engine")
     buffer._memory = memory
     if engine._ssl is not NULL and type(memory) is MemoryBIO:
         bio = _memory(memory)
@@ -263,4 +265,6 @@ cpdef Buffer buffer_of(memory, Engine engine):
 
 
 cpdef memory_of(Buffer buffer):
+    if buffer is None:
+        raise TypeError("no buffer")
     return buffer._memory
