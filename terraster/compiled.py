@@ -31,11 +31,11 @@ class Rooms:
     """Those whose extension is missing, or is not on the list of the build. With any of them, all run from their `.py`."""
     changed: tuple[str, ...] = ()
     """Those whose extension was made of another source than the one beside it. With any of them, all run from their `.py`."""
-    why: str = ""
+    reason: str = ""
     """Why the build went on without the compiler. Empty if it compiled, or was told not to."""
 
     def as_dict(self) -> dict[str, Any]:
-        """``compiled pure unfit changed`` (lists of names), ``off`` and ``why``, as the status has them."""
+        """``compiled pure unfit changed`` (lists of names), ``off`` and ``reason``, as the status has them."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     @classmethod
@@ -68,7 +68,7 @@ class Rooms:
             return f"pure Python (compiled rooms missing, or not of the build: {_some(self.unfit)})"
         if self.changed:
             return f"pure Python (edited since they were compiled: {_some(self.changed)})"
-        return f"pure Python (not compiled: {self.why})" if self.why else "pure Python"
+        return f"pure Python (not compiled: {self.reason})" if self.reason else "pure Python"
 
 
 def rooms() -> Rooms:
@@ -80,8 +80,8 @@ def rooms() -> Rooms:
     unfit = () if OFF else tuple(sorted(known ^ compiled))
     edited = () if OFF or unfit else changed(listed)
     if OFF or unfit or edited or not compiled:
-        why = said.removeprefix(NOT_COMPILED) if said.startswith(NOT_COMPILED) else ""
-        return Rooms((), tuple(sorted(every)), OFF, unfit, edited, why)
+        reason = said.removeprefix(NOT_COMPILED) if said.startswith(NOT_COMPILED) else ""
+        return Rooms((), tuple(sorted(every)), OFF, unfit, edited, reason)
     return Rooms(tuple(sorted(compiled)), tuple(sorted(every - compiled)))
 
 

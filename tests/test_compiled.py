@@ -125,7 +125,7 @@ def test_a_package_without_sources_runs_pure_by_its_bytecode(site: Path) -> None
 
 
 def test_rooms_survive_the_way_to_the_status_and_back() -> None:
-    found = Rooms(("net.stream",), ("plan",), changed=("net.stream",), why="no compiler")
+    found = Rooms(("net.stream",), ("plan",), changed=("net.stream",), reason="no compiler")
     assert Rooms.from_dict(found.as_dict()) == found
     assert str(Rooms.from_dict({"compiled": ["a"], "pure": [], "off": False, "later": 1})) == "compiled: 1 of 1 rooms"
     many = Rooms((), (), unfit=("a", "b", "c", "d", "e"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -121,6 +121,7 @@ def test_a_sampler_decides(sampler: str, alone: bool, recorded: bool, unrecorded
 
 
 @given(st.integers(1, (1 << 128) - 1), st.floats(0, 1))
+@example(1 << 64, 1e-38)
 def test_a_ratio_chooses_the_traces_that_opentelemetry_chooses(number: int, ratio: float) -> None:
     theirs = TraceIdRatioBased(ratio).should_sample(None, number, "x").decision is Decision.RECORD_AND_SAMPLE
     assert sampled("traceidratio", ratio, b"%032x" % number, None) is theirs

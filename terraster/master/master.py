@@ -290,7 +290,8 @@ class Master(Arbiter):  # type: ignore[misc]
             case signal.SIGTERM:
                 snapshot = self.running.snapshot
                 first = f"new connections are accepted for {snapshot.drain_delay:g} s; then " if snapshot.drain_delay else ""
-                self._tell_orphans()
+                if not self._stopped:
+                    self._tell_stop(True)
                 self.log.info("SIGTERM: stopping; %sopen requests get up to %g s", first, snapshot.drain_timeout)
                 self.audit.took(number, snapshot.generation)
                 raise HaltServer("", 0)
@@ -366,12 +367,14 @@ class Master(Arbiter):  # type: ignore[misc]
         for one in self.participants:
             one.stop()
 
-    def _tell_orphans(self) -> bool:
-        """From now on the workers of a dead successor do not leave because this master serves. Returns True if there is a successor."""
+    def _tell_stop(self, graceful: bool) -> int:
+        """Others see from now on that this master stops: so workers of a successor that dies do not leave because this one serves. Returns
+        `MasterCells.DELAY` or `MasterCells.DRAIN`."""
         shared, q, cells = self.upgrade.is_under_way, self.table.q, self.table.master
+        delays = graceful and self.running.snapshot.drain_delay and self._announced and not shared
         q[cells + MasterCells.SHARED] = int(shared)
-        q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
-        return shared
+        q[cells + MasterCells.STOPPING] = found = MasterCells.DELAY if delays else MasterCells.DRAIN
+        return found
 
     def stop(self, graceful: bool = True) -> None:
         """End all children: drained, or at once. Safe to call again."""
@@ -381,14 +384,13 @@ class Master(Arbiter):  # type: ignore[misc]
         self._promote()
         has_served = self._announced or self.ending.is_set()  # else the workers of a master before wait for another one
         self._on_end()
-        q, cells, snapshot = self.table.q, self.table.master, self.running.snapshot
-        shared = self._tell_orphans()
+        q, cells, snapshot, shared = self.table.q, self.table.master, self.running.snapshot, self.upgrade.is_under_way
+        delays = self._tell_stop(graceful) == MasterCells.DELAY
         if self.predecessors.are_joined_by(self.upgrade.successor):
             self.pidfile.give_name()
         self.service_manager.stopping(self.upgrade.successor)
         drain = Drain(self.children, self.wait_for_signals, self._handle)
-        if graceful and snapshot.drain_delay and self._announced and not shared:
-            q[cells + MasterCells.STOPPING] = MasterCells.DELAY
+        if delays:
             graceful = drain.delay(snapshot.drain_delay)
             q[cells + MasterCells.STOPPING] = MasterCells.DRAIN
         self.children.stopping = True

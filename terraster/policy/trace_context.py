@@ -104,5 +104,5 @@ def sampled(sampler: str, ratio: float, trace_id: bytes, above: Parent | None) -
             return above.sampled
         sampler = sampler[12:]
     if sampler == "traceidratio":
-        return int(trace_id[16:], 16) < ratio * _LAST_BITS
+        return int(trace_id[16:], 16) < round(ratio * _LAST_BITS)
     return sampler == "always_on"

@@ -298,7 +298,7 @@ STATUS = record(
     ok=TRUTH,
     problems=several(PROBLEM),
     version=TEXT,
-    rooms=record(compiled=several(TEXT), pure=several(TEXT), off=TRUTH),
+    rooms=record(compiled=several(TEXT), pure=several(TEXT), off=TRUTH, unfit=several(TEXT), changed=several(TEXT), reason=TEXT),
     pid=COUNT,
     started=MOMENT,
     now=MOMENT,
