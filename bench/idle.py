@@ -120,6 +120,7 @@ def ask_all(socks: list[socket.socket], request: bytes, http2: bool) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--rest", type=float, default=15.0, metavar="SECONDS", help="before the memory is read (15)")
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--http2", action="store_true")
     arguments = parser.parse_args()
@@ -141,7 +142,7 @@ def main() -> None:
             first = ask_all(socks, first_request, http2)
             seconds = time.monotonic() - began
             after = rss(worker)
-            time.sleep(2)
+            time.sleep(arguments.rest)
             rested = rss(worker)
             again = ask_all(socks, next_request, http2)
             print(
