@@ -49,8 +49,8 @@ class Libssl:
             raise Refused("a context of this Python's ssl module has another form")
         try:
             found = linked()
-            self._clear_errors: Any = found.ERR_clear_error
             self._control: Any = found.SSL_CTX_ctrl
+            self._clear_errors: Any = found.ERR_clear_error
             self._options: Any = found.SSL_CTX_get_options
             self._set_id: Any = found.SSL_CTX_set_session_id_context
             self._set_depth: Any = found.SSL_CTX_set_verify_depth
