@@ -59,7 +59,7 @@ from .control import DONE, FAILED, NOT_RUNNING, UNKNOWN, USAGE, Away, Control, R
 from .explain import joined
 from .inherited import clean
 from .options import Parser, add_option, parse
-from .output import colourful, until_closed, width
+from .output import OUTPUT, colourful, until_closed, width
 from .watching import add_watch, watched
 
 __all__ = ["main"]
@@ -69,11 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     if tuple(words[:3]) == completion.ASKED:
-        return until_closed(lambda: completion.answer(_parser(), _control, words[3:]))
+        return until_closed("terrasterctl", lambda: completion.answer(_parser(), _control, words[3:]))
     if tuple(words[:3]) == completion.ASKED_FOR_TERRASTER:
-        return until_closed(lambda: completion.answer_for_terraster(words[3:]))
+        return until_closed("terrasterctl", lambda: completion.answer_for_terraster(words[3:]))
     arguments = parse(_parser(), joined(words))
-    return until_closed(lambda: _command(arguments))
+    return until_closed("terrasterctl", lambda: _command(arguments))
 
 
 def _command(arguments: argparse.Namespace) -> int:
@@ -84,6 +84,8 @@ def _command(arguments: argparse.Namespace) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
+        if error.filename == OUTPUT:
+            raise
         return _fail(f"{error.filename}: {error.strerror}", FAILED, arguments.json)
     except Away as away:
         return _fail(f"the admin worker does not answer: {away}", FAILED, arguments.json)

@@ -17,7 +17,7 @@ import sys
 from types import FrameType
 from typing import TextIO
 
-__all__ = ["clean"]
+__all__ = ["Absent", "clean"]
 
 _AT_FIRST = (
     signal.SIGTERM,
@@ -33,6 +33,10 @@ _AT_FIRST = (
 until then, and from then on it is a reload, as in nginx and HAProxy."""
 
 _OWNER = 0o700
+
+
+class Absent(io.FileIO):
+    """A standard descriptor that was closed when the process began, and leads to nowhere now."""
 
 
 def clean() -> None:
@@ -68,7 +72,7 @@ def _open_standard_descriptors() -> None:
 
 
 def _stream(descriptor: int, mode: str) -> TextIO:
-    return io.TextIOWrapper(io.FileIO(descriptor, mode, closefd=False), encoding="utf-8")
+    return io.TextIOWrapper(Absent(descriptor, mode, closefd=False), encoding="utf-8")
 
 
 def _leave_removed_directory() -> None:

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The command. Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     if words and words[0] in others.OTHERS:
-        return until_closed(lambda: others.run(words[0], words[1:]))
+        return until_closed("terraster", lambda: others.run(words[0], words[1:]))
     parser = terraster_parser()
     arguments = parse(parser, explain.joined(words), list(others.OTHERS))
     if arguments.strict and not arguments.check:
@@ -60,13 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (arguments.header or arguments.client or arguments.listener) and arguments.explain is None:
         parser.error("--header, --client and --listener need --explain")
     if arguments.version:
-        return until_closed(lambda: version.show(arguments.json))
+        return until_closed("terraster", lambda: version.show(arguments.json))
     if arguments.schema:
-        return until_closed(lambda: _schema(arguments.config))
+        return until_closed("terraster", lambda: _schema(arguments.config))
     if arguments.explain is not None:
-        return until_closed(lambda: _explain(_Configuration(arguments, to_run=False), arguments))
+        return until_closed("terraster", lambda: _explain(_Configuration(arguments, to_run=False), arguments))
     if arguments.check:
-        return until_closed(lambda: _check(_Configuration(arguments, to_run=False), arguments.json, arguments.strict))
+        return until_closed("terraster", lambda: _check(_Configuration(arguments, to_run=False), arguments.json, arguments.strict))
     return _run(arguments)
 
 

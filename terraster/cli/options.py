@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NoReturn
 
+from .output import until_closed
+
 __all__ = ["Parser", "add_option", "parse"]
 
 
@@ -19,6 +21,14 @@ class Parser(argparse.ArgumentParser):
             self.print_help(sys.stderr)
             self.exit(2, f"\n{self.prog}: error: which {message.rpartition(' ')[2]}?\n")
         super().error(message)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """Print a help or a version, which is an error if it cannot be done: argparse takes no notice of it."""
+        if message and file is sys.stdout:
+            if code := until_closed(self.prog, lambda: 0 * sys.stdout.write(message)):
+                self.exit(code)
+        else:
+            super()._print_message(message, file)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         try:
