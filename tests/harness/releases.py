@@ -7,6 +7,7 @@ gets the release behind it. A release runs with the packages that the tests have
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,7 +16,7 @@ from typing import Any
 
 from .terraster_process import ROOT, Config, Terraster
 
-__all__ = ["ARCHIVES", "Installed", "layout", "unpack"]
+__all__ = ["ARCHIVES", "Installed", "layout", "unpack", "without_extensions"]
 
 FOLDER = ROOT / "tests" / "releases"
 SHIMS = FOLDER / "shims"
@@ -30,6 +31,14 @@ def unpack(archive: Path, folder: Path) -> Path:
     release = folder / archive.name.removesuffix(".tar.xz")
     with tarfile.open(archive) as packed:
         packed.extractall(release, filter="data")
+    return release
+
+
+def without_extensions(folder: Path) -> Path:
+    """This code as pure Python, in a folder of its own."""
+    release = folder / "pure"
+    left_out = shutil.ignore_patterns("*.so", "compiled.*.txt", "__pycache__")
+    shutil.copytree(ROOT / "terraster", release / "terraster", ignore=left_out)
     return release
 
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from terraster.compiled import rooms
+
 from ..harness.backends import Request, ok
 from ..harness.client import Connection, Response
 from ..harness.program import wait_gone
-from ..harness.releases import ARCHIVES, Installed, layout, unpack
+from ..harness.releases import ARCHIVES, Installed, layout, unpack, without_extensions
 from ..harness.terraster_process import ROOT, service
 from ..harness.waiting import wait_until
 
@@ -171,7 +173,19 @@ def upgrade(proxy: Installed, release: Path, clients: Clients, wanted: dict[str,
 
 @pytest.mark.parametrize("archive", ARCHIVES, ids=lambda archive: archive.name.removesuffix(".tar.xz"))
 def test_an_upgrade_from_a_release_and_back(stack, tmp_path, sockets, backend, archive: Path) -> None:
-    release = unpack(archive, tmp_path)
+    there_and_back(stack, tmp_path, sockets, backend, unpack(archive, tmp_path))
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(not rooms().compiled, reason="nothing is compiled: `make compile`")
+def test_an_upgrade_from_pure_python_to_compiled_rooms_and_back(stack, tmp_path, sockets, backend) -> None:
+    pure = without_extensions(tmp_path)
+    speeds = there_and_back(stack, tmp_path, sockets, backend, pure)
+    assert [bool(speed["compiled"]) for speed in speeds] == [False, True, False]
+
+
+def there_and_back(stack, tmp_path: Path, sockets, backend, release: Path) -> list[dict[str, list[str]]]:
+    """Upgrade from a release to this code and back. Returns the rooms of all three, as their status has them."""
     keeps = layout(release) == layout(ROOT)  # and then it drains without a loss, too
     origins = {name: backend(answer=_named(name)) for name in NAMES}
     urls = [origins[name].url for name in NAMES]
@@ -205,12 +219,17 @@ def test_an_upgrade_from_a_release_and_back(stack, tmp_path, sockets, backend, a
         else:
             assert counted(proxy) < asked
 
+    def rooms_now() -> dict[str, list[str]]:
+        return proxy.status().get("rooms") or {}
+
+    speeds = [rooms_now()]
     addresses = [proxy.address, f"{sockets}/web.sock"]
     with Clients(addresses, (cookie, owner), forgiving=not keeps).asking() as clients:
         clients.some_more()
         upgrade(proxy, ROOT, clients, wanted)
     told(clients, keeps)
     assert keeps or "counters begin anew: " in proxy.said
+    speeds.append(rooms_now())
 
     proxy.command("backend", "enable", "site", origins["d"].url)
     proxy.command("backend", "drain", "site", origins["b"].url, "--reason", "new kernel", "--for", "12h")
@@ -221,6 +240,7 @@ def test_an_upgrade_from_a_release_and_back(stack, tmp_path, sockets, backend, a
         upgrade(proxy, release, clients, wanted)
     told(clients, keeps)
     assert sorted(os.listdir(proxy.runtime_dir)) == ["control.sock", "terraster.pid"]
+    return [*speeds, rooms_now()]
 
 
 def _named(name: str):
