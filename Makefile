@@ -158,14 +158,16 @@ $(VENV)/.installed-bench $(VENV)/.installed-profile $(VENV)/.installed-compile: 
 	@touch $@ $(VENV)/.installed
 
 # Locked versions with their hashes first, then Terraster itself by the build tool that is locked too. Editable by path (compat): the
-# import hook that setuptools uses otherwise makes each start of a command slower. Pure, as nobody is to wait for a compiler (make compile).
+# import hook that setuptools uses otherwise makes each start of a command slower. Pure, as nobody is to wait for a compiler (make compile);
+# but a tree that was compiled is so again, or `make profile` would measure something else than before.
 EDITABLE := --config-settings editable_mode=compat --editable
+AGAIN := $(if $(wildcard terraster/*/*.so),&& TERRASTER_COMPILE=try $(VENV)/bin/python setup.py --quiet build_ext --inplace)
 ifeq ($(LOCK),no)
-install = TERRASTER_COMPILE=no $(PIP) install --upgrade --upgrade-strategy eager $(EDITABLE) '.$(if $(1),[$(1)])'
+install = TERRASTER_COMPILE=no $(PIP) install --upgrade --upgrade-strategy eager $(EDITABLE) '.$(if $(1),[$(1)])' $(AGAIN)
 else
 install = $(PIP) install --require-hashes -r constraints.txt $(if $(1),-r constraints-$(1).txt) \
     && TERRASTER_COMPILE=no $(PIP) install --no-deps --no-build-isolation $(EDITABLE) . \
     || { echo "Not installed. If a locked version has no file for this Python or this machine:"; \
          echo "  make PYTHON=python3.13 …    takes another Python"; \
-         echo "  make LOCK=no …              takes the newest versions that setup.cfg allows"; exit 1; }
+         echo "  make LOCK=no …              takes the newest versions that setup.cfg allows"; exit 1; } $(AGAIN)
 endif

@@ -251,6 +251,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=8, help="of sampling (default: 8)")
     parser.add_argument("--folder", type=Path, default=ROOT / "docs" / "flames", help="for the pictures (default: docs/flames)")
     arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     case = CASES[arguments.case]
     suffix = "" if arguments.case == "small" else f"-{arguments.case}"
     for peer, word, tool, take in (("terraster", "compiled", "perf", by_perf), (PURE, "pure", "py-spy", by_spy)):

@@ -25,6 +25,8 @@ from peers import PEERS, Backend, launch
 from tree import cpu_seconds, members
 from wrk import CASES, run, url_of
 
+COMPILED = "compiled rooms, of which py-spy sees nothing: perf has them above"
+
 
 def busiest(root: int) -> int:
     """The process of a tree that has used most CPU so far. After some load it is the worker."""
@@ -34,6 +36,13 @@ def busiest(root: int) -> int:
 
     children = members(root)[1:]
     return max(children, key=used) if children else root
+
+
+def rooms(pid: int) -> str:
+    """A line on how many rooms a process runs compiled: py-spy sees nothing of these, perf each as a library of its own."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    files = {line.split()[-1] for line in lines if "/terraster/" in line and line.endswith(".so")}
+    return f"the worker {pid} runs {len(files)} rooms compiled\n"
 
 
 def by_library(pid: int, seconds: int, folder: Path) -> str:
@@ -87,9 +96,9 @@ def by_line(pid: int, seconds: int, folder: Path, top: int) -> str:
     lines: Counter[str] = Counter()
     for stack in raw.read_text().splitlines():
         frames, _, count = stack.rpartition(" ")
-        names = frames.split(";")
+        names = frames.split(";") if frames else [COMPILED]
         lines[names[-1]] += int(count)
-        functions = [name.rpartition(":")[0] + ")" for name in names]
+        functions = [name.rpartition(":")[0] + ")" if name != COMPILED else name for name in names]
         own[functions[-1]] += int(count)
         for function in set(functions):
             whole[function] += int(count)
@@ -114,6 +123,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="terraster-profile-") as name:
         folder = Path(name)
         if arguments.pid:
+            print(rooms(arguments.pid))
             print(by_library(arguments.pid, arguments.seconds, folder))
             print(by_line(arguments.pid, arguments.seconds, folder, arguments.top))
             return 0
@@ -128,6 +138,7 @@ def main() -> int:
             case = CASES[arguments.case]
             run(url_of(peer, case), case, seconds=1)
             pid = busiest(peer.pid)
+            print(rooms(pid))
             for look in (
                 lambda: by_library(pid, arguments.seconds, folder),
                 lambda: by_line(pid, arguments.seconds, folder, arguments.top),
