@@ -17,6 +17,7 @@ from .schema import as_written
 from .settings import LocationSettings, MiddlewareEntry, ServiceSettings, Settings
 from .settings.base import holds_header_values
 from .settings.kinds import LOCATION, SERVICE, TOP, FilterSettings, Kind, Level
+from .settings.lean import Lean
 from .settings.plugins import PluginKind, WithKeys
 from .settings.switches import OrWord, switched
 
@@ -100,7 +101,8 @@ class Language:
         fields: dict[str, Any] = {kind.name: self._field(kind) for kind in here if level in kind.shorthand}
         for name, model in {**lists, "middleware": entry}.items():
             fields[name] = tuple[model, ...], base.model_fields[name]  # type: ignore[valid-type]
-        return create_model(base.__name__, __base__=base, __module__=__name__, __doc__=base.__doc__, **fields)
+        bases = base if level is TOP else (Lean, base)
+        return create_model(base.__name__, __base__=bases, __module__=__name__, __doc__=base.__doc__, **fields)
 
     def _field(self, kind: Kind) -> tuple[Any, Any]:
         model: Any = kind.settings

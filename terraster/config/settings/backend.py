@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema
 from .. import addresses, header_rules, scalars
 from ..snapshot import HealthCheck
 from .base import FileOrOff, FilePath, Model, Port, SomeTime, StatusRanges, Text, Whole, text
+from .lean import Lean
 from .switches import OFF_SCHEMA, OrWord, off_is
 from .to_backends import ServerName, check_key
 
@@ -163,7 +164,7 @@ def _or_url(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
 
 
-class BackendSettings(Model):
+class BackendSettings(Lean):
     """One server that answers requests."""
 
     url: BackendUrl = Field(
