@@ -8,6 +8,7 @@ from .net.downstream cimport Downstream
 from .phases.attempt cimport Attempt
 from .phases.data_plane cimport DataPlane
 from .phases.locate cimport locate
+from .phases.multiplex cimport choose
 from .phases.pick cimport first_pick
 from .phases.receive cimport read_head
 from .phases.respond cimport relay

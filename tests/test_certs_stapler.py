@@ -20,6 +20,7 @@ from terraster.certs.contexts import Contexts
 from terraster.certs.libssl import Refused
 from terraster.certs.stapler import Stapler
 from terraster.config.snapshot import Staple, Tls
+from terraster.openssl import linked
 from terraster.wire.client_hello import HelloReader
 
 from .test_certs_contexts import CERTIFICATES, client
@@ -28,7 +29,7 @@ from .test_policy_key_kind import set_signatures
 EC, RSA = CERTIFICATES
 OF_EC, OF_RSA = (Staple(one.fingerprint, f"response for {one.kind}".encode(), 0.0, 1000.0) for one in CERTIFICATES)
 BOTH = Tls(certificates=CERTIFICATES, staples=(OF_EC, OF_RSA))
-LIBRARY = libssl.linked()
+LIBRARY = linked()
 LIBRARY.SSL_CTX_ctrl.argtypes = LIBRARY.SSL_ctrl.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_long, ctypes.c_void_p)
 LIBRARY.SSL_ctrl.restype = ctypes.c_long
 
@@ -144,13 +145,13 @@ def _no_file(patch: pytest.MonkeyPatch) -> None:
 
 
 def _no_symbols(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(libssl, "linked", lambda: SimpleNamespace())
+    patch.setattr(stapler, "linked", lambda: SimpleNamespace())
 
 
 def _other_context(patch: pytest.MonkeyPatch) -> None:
     told = ctypes.CDLL(_ssl.__file__)  # a handle of its own
     told.SSL_get_SSL_CTX = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p)(lambda pointer: 12345)  # type: ignore[attr-defined]
-    patch.setattr(libssl, "linked", lambda: told)
+    patch.setattr(stapler, "linked", lambda: told)
 
 
 @pytest.mark.parametrize(

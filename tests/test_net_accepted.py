@@ -6,19 +6,30 @@ import errno
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
-from terraster.config.snapshot import Listener
+from terraster.certs.certificate import read_certificate
+from terraster.certs.contexts import server_context
+from terraster.config.snapshot import Listener, Tls
 from terraster.net.reactor import Reactor
 from terraster.net.stream import Stream
+from terraster.net.tls import TlsStream
 from terraster.worker.accept import Acceptor
 
+from .harness.authority import Authority
+
 accepted = pytest.importorskip("terraster.net.accepted", reason="this Terraster is not compiled")
+
+AUTHORITY = Authority()
+ISSUED = AUTHORITY.issue("a.test")
+TLS = Tls(certificates=(read_certificate("c.pem", ISSUED.chain, ISSUED.key),))
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
 
@@ -111,6 +122,57 @@ def test_a_stream_has_the_interpreters_socket_if_it_is_asked_for(asks: bool) -> 
         assert stream.sock.fileno() == -1
         with pytest.raises(OSError):
             stream.sock.recv(1)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_conversation_over_tls_needs_no_socket_of_the_interpreter(version: ssl.TLSVersion) -> None:
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    theirs.load_verify_locations(cadata=AUTHORITY.root.decode())
+    theirs.maximum_version = version
+    reactor = Reactor()
+    with listening(V4, ("127.0.0.1", 0)) as sock:
+        client = gevent.get_hub().threadpool.spawn(talk, theirs, sock.getsockname())
+        while (found := taken(sock)) is None:
+            gevent.sleep(0.001)
+        made = found[0]
+        plain = Stream(reactor, made)
+        plain.owner = Owner()
+        plain.listen()
+        stream = TlsStream(plain, server_context(TLS))
+        stream.accept(plain.recv(5.0), 0.0)
+        assert stream.recv(5.0) == b"question"
+        assert stream.peek() is None
+        stream.send(bytes(2_000_000), 5.0)  # more than the kernel takes at once
+        assert stream.recv(5.0) == b"more"
+        stream.shutdown()
+        assert made.fileno() >= 0, "a socket of the interpreter has taken it over"
+        assert client.get(timeout=10) == b""
+        stream.close()
+    assert made.fileno() == -1
+
+
+def talk(context: ssl.SSLContext, address: Any) -> bytes:
+    """A client of the standard library. Returns what comes at the end: b"" is a goodbye."""
+    with socket.create_connection(address, timeout=10) as sock, context.wrap_socket(sock, server_hostname="a.test") as secure:
+        secure.sendall(b"question")
+        left = 2_000_000
+        while left:
+            left -= len(secure.recv(65536))
+        secure.sendall(b"more")
+        return secure.recv(1)
+
+
+class Owner:
+    def unexpected(self) -> None: ...
+
+    def timed_out(self, writing: bool) -> Exception:
+        return TimeoutError()
+
+    def lost(self) -> Exception:
+        return ConnectionError()
+
+    def waits_for_head(self) -> bool:
+        return False
 
 
 def test_a_client_that_nobody_keeps_is_closed() -> None:

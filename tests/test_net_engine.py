@@ -14,7 +14,7 @@ import pytest
 
 from terraster.certs.contexts import load_pair
 from terraster.net import engine as module
-from terraster.net.engine import buffer_of, engine_of, memory_of
+from terraster.net.engine import buffer_of, engine_of, facts, server_engine, shake, shrink, take_leave, view_of
 
 from .harness.authority import Authority
 
@@ -50,12 +50,11 @@ class Pair:
         to, back = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         if server:
-            made = ours.wrap_bio(to, back, server_side=True)
+            self.engine = server_engine(ours, to, back)
             self.other = theirs.wrap_bio(self._in, self._out, server_hostname=name, session=session)
         else:
-            made = theirs.wrap_bio(to, back, server_hostname=name)
+            self.engine = engine_of(theirs.wrap_bio(to, back, server_hostname=name))
             self.other = ours.wrap_bio(self._in, self._out, server_side=True)
-        self.engine = engine_of(made)
         self.incoming, self.outgoing = buffer_of(to, self.engine), buffer_of(back, self.engine)
 
     def carry(self) -> None:
@@ -101,6 +100,63 @@ def test_octets_pass_both_ways(pair: Pair) -> None:
         got += pair.other.read(65536)
     assert got == large + large[1:] + b"end"
     assert pair.engine.write(b"") == 0
+
+
+def test_the_facts_are_those_of_the_standard_librarys_view(pair: Pair) -> None:
+    view = view_of(pair.engine)
+    assert type(view) is ssl.SSLObject and view.context is not None
+    assert facts(pair.engine) == (view.version(), (view.cipher() or ("",))[0], view.selected_alpn_protocol(), False)
+    assert facts(Pair().engine) == ("", "", "", False)  # nothing is agreed on yet
+    plain = contexts(ssl.TLSVersion.TLSv1_2)
+    plain[1].set_alpn_protocols(["other"])
+    other = Pair(plain)
+    other.shake()
+    assert facts(other.engine)[0] == "TLSv1.2" and facts(other.engine)[2:] == ("", False)
+
+
+def test_a_handshake_says_when_it_waits_and_when_it_is_over() -> None:
+    pair = Pair()
+    assert not shake(pair.engine)
+    with suppress(ssl.SSLWantReadError):
+        pair.other.do_handshake()
+    pair.carry()
+    assert not shake(pair.engine)
+    pair.carry()
+    pair.other.do_handshake()
+    pair.carry()
+    assert shake(pair.engine) and facts(pair.engine)[0] == "TLSv1.3"
+    pair = Pair()
+    pair.incoming.write(b"GET / HTTP/1.1\r\n\r\n")
+    with pytest.raises(ssl.SSLError) as caught:
+        shake(pair.engine)
+    assert caught.value.reason == "HTTP_REQUEST"
+
+
+def test_leave_is_taken_whatever_the_state(pair: Pair) -> None:
+    take_leave(pair.engine)
+    pair.carry()
+    assert pair.other.read(1) == b""
+    take_leave(pair.engine)
+    fresh = Pair()
+    take_leave(fresh.engine)  # a handshake that has not begun
+    other = Pair()  # whose errors are its own
+    other.shake()
+    assert raised(other.engine.read, 10)[0] is ssl.SSLWantReadError
+
+
+def test_empty_buffers_give_memory_back_and_are_used_as_before(pair: Pair) -> None:
+    for octets in (b"a", bytes(100_000), b"b"):
+        pair.engine.write(octets)
+        assert not shrink(pair.outgoing), "octets in it would be lost"
+        pair.carry()
+        assert shrink(pair.outgoing) and pair.outgoing.read() == b"" and not pair.outgoing.pending
+        got = b""
+        while len(got) < len(octets):
+            got += pair.other.read(65536)
+        assert got == octets
+    pair.other.write(b"more")
+    pair.carry()
+    assert not shrink(pair.incoming) and pair.engine.read(10) == b"more" and shrink(pair.incoming)
 
 
 def test_a_record_is_given_in_parts_and_a_second_one_not_with_it(pair: Pair) -> None:
@@ -280,7 +336,9 @@ def test_an_object_of_another_form_is_asked_itself() -> None:
     assert engine.read(7) == b"read" and engine.write(b"data") == 4 and other.asked == [1, 2, 7, b"data"]
     assert engine.pending() == 3 and engine.version() == "TLSv1.4"
     assert buffer.write(b"abc") == 3 and buffer.pending == memory.pending == 3 and buffer.read() == b"abc"
-    assert memory_of(buffer) is memory
+    assert shake(engine) and other.asked[-1] == 1
+    take_leave(engine)
+    assert other.asked[-1] == 2
 
 
 def test_a_buffer_of_another_connection_is_used_by_its_methods(pair: Pair) -> None:

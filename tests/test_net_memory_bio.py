@@ -11,6 +11,7 @@ import pytest
 
 from terraster.net import memory_bio
 from terraster.net.memory_bio import shrinker
+from terraster.openssl import linked
 
 from .harness.terraster_process import rss
 
@@ -44,7 +45,7 @@ def test_a_buffer_is_used_as_before() -> None:
 @pytest.mark.parametrize("spoilt", ["BUF_MEM_new", "BIO_ctrl", "BIO_method_type"])
 def test_a_library_that_is_not_as_expected_is_left_alone(monkeypatch: pytest.MonkeyPatch, spoilt: str) -> None:
     monkeypatch.setattr(memory_bio, "_found", [])
-    real = ctypes.CDLL(memory_bio._ssl.__file__)
+    real = linked()
     names = ("BIO_ctrl", "BIO_method_type", "BUF_MEM_new", "BUF_MEM_free")
     faked = SimpleNamespace(**{name: getattr(real, name) for name in names})
     if spoilt == "BUF_MEM_new":

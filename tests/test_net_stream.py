@@ -293,6 +293,15 @@ def test_what_send_now_keeps_goes_first(pair: Pair) -> None:
     assert came == octets + b"!" and pair.stream.unsent == 0
 
 
+def test_an_offer_is_what_the_socket_takes_now(pair: Pair) -> None:
+    octets = bytes(range(256)) * 8_000
+    taken = pair.stream.offer(octets)
+    assert 0 < taken < len(octets) and pair.stream.offer(octets[taken:]) >= 0
+    while pair.stream.offer(b"more"):
+        pass
+    assert not pair.stream.unsent and pair.there.recv(taken, socket.MSG_WAITALL) == octets[:taken]
+
+
 def test_errors_are_those_of_the_owner_and_say_why() -> None:
     pair = Pair(socket.AF_INET)
     pair.there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
@@ -322,6 +331,8 @@ def test_a_closed_stream_reads_and_writes_nothing(pair: Pair) -> None:
             with pytest.raises(ConnectionLost) as caught:
                 call()
             assert isinstance(caught.value.__cause__, OSError) and caught.value.__cause__.errno == errno.EBADF
+        with pytest.raises(OSError):
+            pair.stream.offer(b"x")
         others[1].setblocking(False)
         with pytest.raises(BlockingIOError):
             others[1].recv(1)
@@ -329,6 +340,12 @@ def test_a_closed_stream_reads_and_writes_nothing(pair: Pair) -> None:
 
 def test_acknowledgements_and_resets_are_asked_for_on_a_socket_of_any_family(pair: Pair) -> None:
     pair.stream.quick_ack()
+    pair.stream.set_tcp_option(socket.TCP_KEEPCNT, 7)
+    if pair.stream.sock.family == socket.AF_INET:
+        assert pair.stream.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT) == 7
+        with pytest.raises(OSError) as caught:
+            pair.stream.set_tcp_option(socket.TCP_KEEPCNT, -1)
+        assert caught.value.errno == errno.EINVAL
     pair.stream.shutdown()
     assert pair.there.recv(1) == b""
     pair.stream.reset_on_close()

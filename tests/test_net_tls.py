@@ -270,10 +270,10 @@ def test_what_the_socket_does_not_take_goes_before_the_next_octets(context: ssl.
     stream = plain.connected()
     plain.come(0.0, raw=plain.tickets)
     stream._tls.write(b"b")
-    plain.sock.takes = 10
+    plain.takes = 10
     plain.come(0.0, b"one")
     assert stream.recv(1.0) == b"one"
-    plain.sock.takes = 0
+    plain.takes = 0
     plain.come(0.0, b"two")
     stream._tls.write(b"c")
     assert stream.recv(1.0) == b"two"
@@ -300,19 +300,6 @@ def test_a_peer_that_reads_nothing_and_asks_for_more_is_left(context: ssl.SSLCon
         assert stream.recv(1.0) == b"two"
 
 
-class Taking:
-    """The socket below: takes so many octets, and no more."""
-
-    def __init__(self, into: ssl.MemoryBIO) -> None:
-        self.takes = 0
-        self._into = into
-
-    def send(self, data: bytes) -> int:
-        if not self.takes:
-            raise BlockingIOError
-        return self._into.write(data[: self.takes])
-
-
 class Clocked(Duplex):
     """A plain stream in memory with a TLS server behind it. Its clock moves while it is waited for what will `come`."""
 
@@ -324,7 +311,7 @@ class Clocked(Duplex):
         self.owner.timed_out = lambda writing: TimedOut("too long")
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.server = context.wrap_bio(self._in, self._out, server_side=True)
-        self.sock = Taking(self._in)
+        self.takes = 0  # octets that the socket takes while nobody waits
         self.shaken = False
         self.slow = 0.0  # seconds between two octets of the handshake
         self._coming: list[tuple[float, bytes, Callable[[], None] | None]] = []
@@ -359,6 +346,9 @@ class Clocked(Duplex):
         self._coming.append((seconds, raw if octets is None else self.octets(octets), then))
 
     # what a plain stream does
+
+    def offer(self, data: bytes) -> int:
+        return self._in.write(data[: self.takes]) if self.takes else 0
 
     def quick_ack(self) -> None:
         pass
@@ -546,7 +536,6 @@ class Client(Duplex):
         context.maximum_version = version
         self.reactor = SimpleNamespace(clock=lambda: 100.0, swollen=set())
         self.owner = SimpleNamespace(waits_for_head=lambda: True)
-        self.sock = self
         self.sent: list[bytes] = []
         self.waits = 0
         self.closed = False
@@ -566,6 +555,9 @@ class Client(Duplex):
 
     def quick_ack(self) -> None:
         pass
+
+    def offer(self, data: bytes) -> int:
+        return self.send(data)
 
     def send(self, data: bytes | memoryview, timeout: float = 0.0) -> int:  # type: ignore[override]  # as the socket's
         self.sent.append(bytes(data))

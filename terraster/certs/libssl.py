@@ -1,10 +1,8 @@
 """What `ssl` of the standard library does not offer, done by the library that it is bound to: keys of session tickets, who may resume, the
 length of chains, the authorities that clients are told, the suites of TLS 1.3, and the groups for the key exchange.
 
-An `ssl.SSLContext` of CPython begins, behind the head of every object, with the pointer to its ``SSL_CTX``, as tried
-with Debian's 3.11.2, 3.13.5 and 3.14.10, and 3.12.1 (OpenSSL 3.0, 3.5 and 3.6). Each use compares a value that the
-library reads through the pointer with the one that `ssl` tells. Where they differ, or where the library cannot be reached, nothing is
-touched (`Refused`).
+The pointer to the ``SSL_CTX`` of a context (`terraster.openssl`) was tried with Debian's 3.11.2, 3.13.5 and 3.14.10, and 3.12.1 (OpenSSL 3.0,
+3.5 and 3.6). Where the pointer is not as expected, or where the library cannot be reached, nothing is touched (`Refused`).
 """
 
 from __future__ import annotations
@@ -16,8 +14,9 @@ import sys
 from typing import Any
 
 from terraster.errors import TerrasterError
+from terraster.openssl import has_pointer, linked, pointer_in
 
-__all__ = ["KEY_SIZE", "Libssl", "Refused", "linked", "openssl", "refusal"]
+__all__ = ["KEY_SIZE", "Libssl", "Refused", "openssl", "refusal"]
 
 KEY_SIZE = 80
 """Octets of the keys of session tickets: 16 of their name, 32 for HMAC-SHA-256, 32 for AES-256."""
@@ -45,7 +44,7 @@ class Libssl:
     def __init__(self) -> None:
         if sys.implementation.name != "cpython" or not getattr(_ssl, "__file__", ""):
             raise Refused("the ssl module of this Python is not a library of its own")
-        if ssl.SSLContext.__basicsize__ < object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
+        if not has_pointer(ssl.SSLContext):
             raise Refused("a context of this Python's ssl module has another form")
         try:
             found = linked()
@@ -131,15 +130,10 @@ class Libssl:
 
     def pointer(self, context: ssl.SSLContext) -> int:
         """The ``SSL_CTX`` of a context. Raises `Refused`."""
-        pointer: int = ctypes.c_void_p.from_address(id(context) + object.__basicsize__).value or 0
-        if not pointer or pointer % 8 or (self._options(pointer) ^ int(context.options)) & _OPTIONS:
+        pointer = pointer_in(context)
+        if not pointer or (self._options(pointer) ^ int(context.options)) & _OPTIONS:
             raise Refused("a context of this Python's ssl module has another form")
         return pointer
-
-
-def linked() -> ctypes.CDLL:
-    """The library of the ssl module. A name is looked for in the libraries that it is linked with as well. Raises OSError."""
-    return ctypes.CDLL(_ssl.__file__)
 
 
 _found: list[Libssl | Refused] = []

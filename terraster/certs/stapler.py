@@ -15,6 +15,8 @@ import ctypes
 import ssl
 from typing import Any
 
+from terraster.openssl import linked
+
 from . import libssl
 from .libssl import Refused
 
@@ -36,7 +38,7 @@ class Stapler:
             raise Refused(libssl.refusal())
         self._library = library
         try:
-            found = libssl.linked()
+            found = linked()
             self._set_callback: Any = found.SSL_CTX_callback_ctrl
             self._control: Any = found.SSL_ctrl
             self._context_of: Any = found.SSL_get_SSL_CTX

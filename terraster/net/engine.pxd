@@ -24,5 +24,10 @@ cdef class Engine:
 
 
 cpdef Engine engine_of(made)
+cpdef Engine server_engine(context, incoming, outgoing)
+cpdef view_of(Engine engine)
+cpdef bint shake(Engine engine) except -1
+cpdef take_leave(Engine engine)
+cpdef tuple facts(Engine engine)
 cpdef Buffer buffer_of(memory, Engine engine)
-cpdef memory_of(Buffer buffer)
+cpdef bint shrink(Buffer buffer) except -1

@@ -17,14 +17,18 @@ import _ssl
 import ctypes
 import ssl
 import sys
-from ssl import MemoryBIO, SSLContext, SSLError, SSLWantReadError
+from ssl import MemoryBIO, SSLContext, SSLError, SSLObject, SSLWantReadError
+
+from terraster.openssl import has_pointer, linked
 
 cimport cython
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 
-__all__ = ["Buffer", "Engine", "buffer_of", "engine_of", "memory_of"]
+__all__ = ["CHEAP", "Buffer", "Engine", "buffer_of", "engine_of", "facts", "server_engine", "shake", "shrink", "take_leave", "view_of"]
+
+CHEAP = True
 
 ctypedef int (*_Move)(void*, void*, int) noexcept
 ctypedef int (*_Do)(void*) noexcept
@@ -32,12 +36,18 @@ ctypedef int (*_Ask)(void*, int) noexcept
 ctypedef size_t (*_Count)(void*) noexcept
 ctypedef void* (*_Find)(void*) noexcept
 ctypedef const char* (*_Tell)(void*) noexcept
+ctypedef long (*_Control)(void*, int, long, void*) noexcept
+ctypedef void* (*_Make)() noexcept
+ctypedef void (*_Drop)(void*) noexcept
+ctypedef void (*_Choose)(void*, const unsigned char**, unsigned int*) noexcept
 
 cdef enum:
     _ROOM = 65536
     _MOST = 1 << 30
     _MEMORY = 0x401  # BIO_TYPE_MEM
     _WANT_READ = 2  # SSL_ERROR_WANT_READ
+    _SET_BUF_MEM = 114  # BIO_C_SET_BUF_MEM
+    _OWNED = 1  # BIO_CLOSE
 
 cdef char[_ROOM] _BUFFER  # it is empty again before another greenlet can run
 
@@ -56,11 +66,20 @@ cdef _Find _reading = NULL
 cdef _Find _writing = NULL
 cdef _Find _context_of = NULL
 cdef _Tell _ssl_version = NULL
+cdef _Find _cipher = NULL
+cdef _Tell _cipher_name = NULL
+cdef _Choose _alpn = NULL
+cdef _Do _is_resumed = NULL
+cdef _Control _bio_control = NULL
+cdef _Make _memory_new = NULL
+cdef _Drop _memory_free = NULL
 
 cdef int _usable = -1  # 1 if all of them were found, and the objects are as expected; -1: not tried
 cdef object _inner_class = None
 cdef Py_ssize_t _head = object.__basicsize__
 cdef dict _versions = {b"TLSv1.2": "TLSv1.2", b"TLSv1.3": "TLSv1.3"}
+cdef dict _protocols = {b"h2": "h2", b"http/1.1": "http/1.1"}
+cdef dict _suites = {}  # names by the pointer to what the library knows of a suite
 
 
 cdef size_t _address(library, str name) except 0:
@@ -71,11 +90,12 @@ cdef bint _reach() except -1:
     """Find the functions. False if one is missing, or if the library may be another one than that of `ssl`."""
     global _ssl_read, _ssl_write, _bio_read, _bio_write, _ssl_do_handshake, _ssl_shutdown, _ssl_pending, _ssl_is_shaken, _ssl_error
     global _bio_pending, _bio_type, _reading, _writing, _context_of, _ssl_version, _inner_class
+    global _cipher, _cipher_name, _alpn, _is_resumed, _bio_control, _memory_new, _memory_free
     if sys.implementation.name != "cpython" or not ssl.OPENSSL_VERSION.startswith("OpenSSL 3."):
         return False
     try:
         _inner_class = _ssl._SSLSocket
-        library = ctypes.CDLL(_ssl.__file__)  # a name is looked for in the libraries that it is linked with as well
+        library = linked()
         if ctypes.c_ulong(library.OpenSSL_version_num()).value != ssl.OPENSSL_VERSION_NUMBER:
             return False
         _ssl_read = <_Move>_address(library, "SSL_read")
@@ -93,6 +113,13 @@ cdef bint _reach() except -1:
         _writing = <_Find>_address(library, "SSL_get_wbio")
         _context_of = <_Find>_address(library, "SSL_get_SSL_CTX")
         _ssl_version = <_Tell>_address(library, "SSL_get_version")
+        _cipher = <_Find>_address(library, "SSL_get_current_cipher")
+        _cipher_name = <_Tell>_address(library, "SSL_CIPHER_get_name")
+        _alpn = <_Choose>_address(library, "SSL_get0_alpn_selected")
+        _is_resumed = <_Do>_address(library, "SSL_session_reused")
+        _bio_control = <_Control>_address(library, "BIO_ctrl")
+        _memory_new = <_Make>_address(library, "BUF_MEM_new")
+        _memory_free = <_Drop>_address(library, "BUF_MEM_free")
     except (OSError, AttributeError):
         return False
     return True
@@ -102,9 +129,7 @@ cdef bint _fits() except -1:
     """True if the objects of `ssl` hold the pointers where they are looked for."""
     cdef void* engine
     cdef Py_ssize_t word = sizeof(void*)
-    if _inner_class.__basicsize__ < _head + 3 * word or SSLContext.__basicsize__ < _head + word:
-        return False
-    if MemoryBIO.__basicsize__ < _head + word:
+    if _inner_class.__basicsize__ < _head + 3 * word or not (has_pointer(SSLContext) and has_pointer(MemoryBIO)):
         return False
     incoming, outgoing = MemoryBIO(), MemoryBIO()
     try:
@@ -241,14 +266,80 @@ cdef class Engine:
         return self._made.write(data)
 
 
-cpdef Engine engine_of(made):
+cdef Engine _engine(inner):
     global _usable
-    cdef Engine engine = Engine()
-    engine._made = getattr(made, "_sslobj", made)
+    cdef Engine engine = Engine.__new__(Engine)
+    engine._made = inner
     if _usable < 0:
         _usable = _reach() and _fits()
-    engine._ssl = _pointer(engine._made) if _usable else NULL
+    engine._ssl = _pointer(inner) if _usable else NULL
     return engine
+
+
+cpdef Engine engine_of(made):
+    return _engine(getattr(made, "_sslobj", made))
+
+
+cpdef Engine server_engine(context, incoming, outgoing):
+    return _engine(context._wrap_bio(incoming, outgoing, True))
+
+
+cpdef view_of(Engine engine):
+    if engine is None:
+        raise TypeError("no engine")
+    view = SSLObject.__new__(SSLObject)
+    view._sslobj = engine._made
+    return view
+
+
+cpdef bint shake(Engine engine) except -1:
+    cdef int done
+    if engine is None:
+        raise TypeError("no engine")
+    if engine._ssl is not NULL:
+        done = _ssl_do_handshake(engine._ssl)
+        if done == 1:
+            return True
+        if _ssl_error(engine._ssl, done) == _WANT_READ:
+            return False
+    try:
+        engine._made.do_handshake()
+    except SSLWantReadError:
+        return False
+    return True
+
+
+cpdef take_leave(Engine engine):
+    if engine is None:
+        raise TypeError("no engine")
+    if engine._ssl is not NULL and _ssl_shutdown(engine._ssl) >= 0:
+        return
+    try:
+        engine._made.shutdown()
+    except SSLError:
+        return
+
+
+cpdef tuple facts(Engine engine):
+    cdef const unsigned char* chosen = NULL
+    cdef unsigned int size = 0
+    cdef void* cipher
+    cdef bytes protocol
+    if engine is None:
+        raise TypeError("no engine")
+    version = engine.version() or ""
+    if engine._ssl is NULL:
+        suite = engine._made.cipher()
+        return version, suite[0] if suite else "", engine._made.selected_alpn_protocol() or "", bool(engine._made.session_reused)
+    cipher = _cipher(engine._ssl)
+    name = ""
+    if cipher is not NULL:
+        name = _suites.get(<size_t>cipher)
+        if name is None:
+            name = _suites[<size_t>cipher] = (<bytes>_cipher_name(cipher)).decode("ascii")
+    _alpn(engine._ssl, &chosen, &size)
+    protocol = chosen[:size] if size else b""
+    return version, name, _protocols.get(protocol) or protocol.decode("ascii"), _is_resumed(engine._ssl) == 1
 
 
 cpdef Buffer buffer_of(memory, Engine engine):
@@ -264,7 +355,16 @@ cpdef Buffer buffer_of(memory, Engine engine):
     return buffer
 
 
-cpdef memory_of(Buffer buffer):
+cpdef bint shrink(Buffer buffer) except -1:
+    cdef void* empty
     if buffer is None:
         raise TypeError("no buffer")
-    return buffer._memory
+    if buffer._bio is NULL or _bio_pending(buffer._bio):
+        return False
+    empty = _memory_new()
+    if empty is NULL:
+        return False
+    if _bio_control(buffer._bio, _SET_BUF_MEM, _OWNED, empty) != 1:
+        _memory_free(empty)
+        return False
+    return True

@@ -7,7 +7,7 @@ from typing import Self
 
 from terraster.errors import ClientGone
 
-from .engine import Engine
+from .engine import Engine, facts
 
 __all__ = ["Handshake", "HandshakeFailed", "failure"]
 
@@ -32,11 +32,10 @@ class Handshake:
         self.alpn = alpn
 
     @classmethod
-    def of(cls, engine: ssl.SSLObject | Engine, server_name: str) -> Self:
+    def of(cls, engine: Engine, server_name: str) -> Self:
         """The facts that an engine knows once its handshake is over."""
-        cipher = engine.cipher()
-        protocol = engine.selected_alpn_protocol() or ""
-        return cls(engine.version() or "", cipher[0] if cipher else "", server_name, bool(engine.session_reused), protocol)
+        version, cipher, protocol, resumed = facts(engine)
+        return cls(version, cipher, server_name, resumed, protocol)
 
 
 class HandshakeFailed(ClientGone):

@@ -1,19 +1,20 @@
 """The memory of an empty `ssl.MemoryBIO`, given back.
 
 A buffer of OpenSSL grows to the most that it ever held, and stays so. A connection that carried one large answer would keep 64 KiB or more
-for as long as it is idle, four times what its engine takes. `ssl` has no way to shrink one, so the library does it that `ssl` is bound to.
+for as long as it is idle, four times what its engine takes. `ssl` has no way to shrink one, so the library does it that `ssl` is bound to
+(`terraster.openssl`). Where a buffer is not as expected, or where the library cannot be reached, nothing is touched.
 
-An `ssl.MemoryBIO` of CPython begins, behind the head of every object, with the pointer to its ``BIO``. Each use compares what the library
-reads through the pointer with what `ssl` tells. Where they differ, or where the library cannot be reached, nothing is touched.
+The compiled twin of `terraster.net.engine` has the pointers at hand, and does without this.
 """
 
 from __future__ import annotations
 
-import _ssl
 import ctypes
 import ssl
 import sys
 from typing import Any
+
+from terraster.openssl import has_pointer, linked, pointer_in
 
 __all__ = ["Shrinker", "shrinker"]
 
@@ -30,9 +31,9 @@ class Shrinker:
     def __init__(self) -> None:
         if sys.implementation.name != "cpython":
             raise TypeError("another Python")
-        if ssl.MemoryBIO.__basicsize__ < object.__basicsize__ + ctypes.sizeof(ctypes.c_void_p):
+        if not has_pointer(ssl.MemoryBIO):
             raise TypeError("a MemoryBIO of another form")
-        library = ctypes.CDLL(_ssl.__file__)  # a name is looked for in the libraries that it is linked with as well
+        library = linked()
         self._control: Any = library.BIO_ctrl
         self._type: Any = library.BIO_method_type
         self._new: Any = library.BUF_MEM_new
@@ -65,8 +66,8 @@ class Shrinker:
 
     def _pointer(self, buffer: ssl.MemoryBIO) -> int:
         """0: it is not as expected."""
-        pointer: int = ctypes.c_void_p.from_address(id(buffer) + object.__basicsize__).value or 0
-        if not pointer or pointer % 8 or self._type(pointer) != _MEMORY:
+        pointer = pointer_in(buffer)
+        if not pointer or self._type(pointer) != _MEMORY:
             return 0
         return pointer if self._control(pointer, _PENDING, 0, None) == buffer.pending else 0
 

@@ -20,6 +20,8 @@ cdef class Stream(Duplex):
     cdef int _send_rest(self, data, Py_ssize_t sent, double timeout) except -1
     cdef int _stop_reading(self, reader) except -1
     cpdef bytes peek(self)
+    cpdef Py_ssize_t offer(self, bytes data) except -1
+    cpdef set_tcp_option(self, int name, int value)
     cpdef quick_ack(self)
     cpdef close(self)
 

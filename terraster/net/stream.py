@@ -236,6 +236,18 @@ class Stream(Duplex):
         if callback is not None:
             watcher.start(callback)
 
+    def offer(self, data: bytes) -> int:
+        """Send what the socket takes, which never waits. Returns the number of these octets. Raises OSError."""
+        try:
+            return self._send(data)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            return 0
+
+    def set_tcp_option(self, name: int, value: int) -> None:
+        """Set an option of TCP; no effect on a unix socket. Raises OSError."""
+        if self._is_tcp:
+            self.sock.setsockopt(IPPROTO_TCP, name, value)
+
     def quick_ack(self) -> None:
         """Acknowledge received octets at once until the next `send`. For a message that has arrived only in part.
 

@@ -232,19 +232,24 @@ cdef class Stream(Duplex):
         if watcher is None:
             if callback is None:
                 return
-            watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
+            watcher = self._write_watcher = self.reactor.loop.io(self._sock.fileno(), 2)
         watcher.stop()
         if callback is not None:
             watcher.start(callback)
 
-    cpdef quick_ack(self):
-        cdef int on = 1
+    cpdef Py_ssize_t offer(self, bytes data) except -1:
+        return self._put(data, 0, 0)
+
+    cpdef set_tcp_option(self, int name, int value):
         if not self._is_tcp:
             return
         if self._descriptor < 0:
-            self.sock.setsockopt(IPPROTO_TCP, TCP_QUICKACK, 1)
-        elif c_setsockopt(self._descriptor, IPPROTO_TCP, TCP_QUICKACK, &on, sizeof(on)) < 0:
+            self.sock.setsockopt(IPPROTO_TCP, name, value)
+        elif c_setsockopt(self._descriptor, IPPROTO_TCP, name, &value, sizeof(value)) < 0:
             raise OSError(errno, strerror(errno))
+
+    cpdef quick_ack(self):
+        self.set_tcp_option(TCP_QUICKACK, 1)
 
     def hasten(self, double seconds):
         if self.reader is not None:
@@ -336,7 +341,7 @@ cdef class Stream(Duplex):
     def wait_writable(self, double timeout):
         watcher = self._write_watcher
         if watcher is None:
-            watcher = self._write_watcher = self.reactor.loop.io(self.sock.fileno(), 2)
+            watcher = self._write_watcher = self.reactor.loop.io(self._sock.fileno(), 2)
         self.write_deadline = self._deadline(timeout)
         self.writer = current_greenlet()
         watcher.start(self.writer.switch)

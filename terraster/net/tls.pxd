@@ -1,12 +1,14 @@
 cimport cython
 
+from .engine cimport shake, shrink
 from .tls_channel cimport TlsChannel
 
 cdef Py_ssize_t LARGE, READ_SIZE
+cdef bint _CHEAP
 
 
 cdef class TlsStream(TlsChannel):
-    cdef _begin(self, keys, names)
+    cdef bint _begin(self, keys, names) except -1
     cdef _follow_from(self, received)
     cdef bint _shake(self) except -1
     @cython.locals(waited=bint, data=bytes)

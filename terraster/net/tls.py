@@ -13,12 +13,15 @@ from typing import Any, Protocol
 
 from terraster.errors import ClientGone, ConnectFailed, HttpError
 
+from .engine import CHEAP, shake, shrink
 from .handshake import HandshakeFailed, failure
 from .stream import READ_SIZE
 from .tls_channel import LARGE, TlsChannel
 from .tls_faults import tls_fault
 
 __all__ = ["TlsStream"]
+
+_CHEAP = CHEAP
 
 
 class Keys(Protocol):
@@ -45,30 +48,30 @@ class TlsStream(TlsChannel):
         begun = keys is None or not names
         while True:
             try:
-                if begun:
-                    self._inner.do_handshake()
-                else:
-                    begun = True
-                    self._begin(keys, names)
-                break
-            except ssl.SSLWantReadError:
-                self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
-                received = self._fill(self._rest_of(0.0))
-                if not received:
-                    raise ClientGone("the client ended it") from None
+                if shake(self._inner) if begun else self._begin(keys, names):
+                    break
             except ssl.SSLError as error:
                 self._answer()  # the alert
                 raise HandshakeFailed(_words(error), failure(error)) from error
-        self._grow()
+            begun = True
+            self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
+            if _CHEAP:
+                shrink(self._outgoing)
+            received = self._fill(self._rest_of(0.0))
+            if not received:
+                raise ClientGone("the client ended it")
+        if not (_CHEAP and shrink(self._incoming)):
+            self._grow()
         self._follow_from(received)
         if self._inner.version() != "TLSv1.3":  # there the rest is tickets, which leave with the answer, or before the first wait
             self._flush(0.0 if not end else max(end - self.reactor.clock(), 0.001))
 
-    def _begin(self, keys: Any, names: Sequence[bytes]) -> None:
-        """Have the engine read the hello with the keys of the client's tickets. It writes tickets later, and with the current keys."""
+    def _begin(self, keys: Any, names: Sequence[bytes]) -> bool:
+        """Have the engine read the hello with the keys of the client's tickets. It writes tickets later, and with the current keys. True if
+        the handshake is over."""
         others = keys.read(names)
         try:
-            self._inner.do_handshake()
+            return shake(self._inner)
         finally:
             if others:
                 keys.write()
@@ -85,10 +88,11 @@ class TlsStream(TlsChannel):
                 if not received:
                     raise ConnectFailed("the backend ended the TLS handshake", reason="tls_protocol_error")
             self._flush(timeout)
-            self._grow()
+            if not (_CHEAP and shrink(self._outgoing) and shrink(self._incoming)):
+                self._grow()
             self._follow_from(received)
             if self._client is not None:
-                self._client.shaken(self._tls, self.reactor.clock())
+                self._client.shaken(self.engine, self.reactor.clock())
                 self._newcomer = True
         except ConnectFailed:
             self._forget()
@@ -106,14 +110,11 @@ class TlsStream(TlsChannel):
     def _shake(self) -> bool:
         """Go on with the handshake. False if the backend's next message has not arrived. Raises `ConnectFailed`."""
         try:
-            self._inner.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
+            return shake(self._inner)
         except ssl.SSLError as error:
             with suppress(HttpError):
                 self._answer()  # the alert, so that the backend's log says why as well
             raise tls_fault(error) from error
-        return True
 
     def wait_no_longer_than(self, timeout: float) -> None:
         """See `Stream.wait_no_longer_than`. It bounds the whole `recv` under way, however many records without data come."""

@@ -1,7 +1,7 @@
 cimport cython
 
 from .duplex cimport Duplex
-from .engine cimport Buffer, Engine
+from .engine cimport Buffer, Engine, buffer_of, engine_of, server_engine, shrink, take_leave, view_of
 from .tls_records cimport Records
 
 cdef Py_ssize_t _MOST_UNSENT

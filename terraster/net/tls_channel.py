@@ -18,8 +18,7 @@ from terraster.errors import ConnectFailed, HttpError
 
 from .client_tls import ClientTls
 from .duplex import Duplex
-from .engine import Buffer, Engine, buffer_of, engine_of, memory_of
-from .memory_bio import shrinker
+from .engine import Buffer, Engine, buffer_of, engine_of, server_engine, shrink, take_leave, view_of
 from .stream import READ_SIZE, Stream
 from .tls_faults import alert_of, refuses_us, tls_fault
 from .tls_records import Records
@@ -81,21 +80,24 @@ class TlsChannel(Duplex):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._client: ClientTls | None = None
         self._newcomer = False  # True until the session of a connection to a backend was kept
+        self._tls: ssl.SSLObject | None = None
         if isinstance(way, ssl.SSLContext):
-            self._tls = way.wrap_bio(incoming, outgoing, server_side=True)
+            self._inner: Engine = server_engine(way, incoming, outgoing)
         else:
             self._client = way
             try:
                 self._tls = way.engine(incoming, outgoing, self.reactor.clock())
             except (ValueError, TypeError) as error:
                 raise ConnectFailed("the server name is not one that TLS can send", reason="tls_protocol_error") from error
-        self._inner: Engine = engine_of(self._tls)
+            self._inner = engine_of(self._tls)
         self._incoming: Buffer = buffer_of(incoming, self._inner)
         self._outgoing: Buffer = buffer_of(outgoing, self._inner)
 
     @property
     def engine(self) -> ssl.SSLObject:
         """The standard library's view of the engine, to be asked for the facts of the handshake."""
+        if self._tls is None:
+            self._tls = view_of(self._inner)
         return self._tls
 
     @property
@@ -149,9 +151,7 @@ class TlsChannel(Duplex):
             raise self._plain.owner.lost()
         data = self._rest + self._outgoing.read()
         try:
-            sent = self._plain.sock.send(data)
-        except BlockingIOError:
-            sent = 0
+            sent = self._plain.offer(data)
         except OSError as error:
             raise self._plain.owner.lost() from error
         self._rest = data[sent:]
@@ -164,14 +164,13 @@ class TlsChannel(Duplex):
         """See `terraster.net.reactor.Swollen`. The buffers of an engine are as large as the most that they ever had: 80 KiB after an answer of
         64 KiB, 1.7 KiB after a handshake."""
         self._grown = False
-        library = shrinker()
-        if library is None or self._plain.closed:
+        if self._plain.closed:
             return
         for buffer in (self._incoming, self._outgoing):
             if buffer.pending:
                 self._grow()  # it is in use, so it is asked again
             else:
-                library.shrink(memory_of(buffer))
+                shrink(buffer)
 
     def listen(self) -> None:
         """See `Stream.listen`."""
@@ -195,11 +194,11 @@ class TlsChannel(Duplex):
             except ssl.SSLError:
                 return b""
             try:
-                data = self._plain.sock.recv(READ_SIZE)
-            except BlockingIOError:
-                return None
-            except OSError:
+                data = self._plain.recv_now()
+            except HttpError:
                 return b""
+            if data is None:
+                return None
             if data:
                 self._records.follow(data)
                 self._incoming.write(data)
@@ -297,7 +296,7 @@ class TlsChannel(Duplex):
 
     def _keep(self) -> None:
         if self._client is not None:
-            self._client.keep(self._tls)
+            self._client.keep(self.engine)
 
     def _say_goodbye(self) -> None:
         """Send close_notify, as far as the socket takes it, so that the peer knows that nothing was cut off (RFC 8446, section 6.1)."""
@@ -305,11 +304,8 @@ class TlsChannel(Duplex):
             return  # within records of another greenlet it would be garbage
         self._add_goodbye()
         with suppress(OSError):  # the other side may have gone
-            self._plain.sock.send(self._rest + self._outgoing.read())
+            self._plain.offer(self._rest + self._outgoing.read())
 
     def _add_goodbye(self) -> None:
         self._parted = True
-        try:
-            self._inner.shutdown()
-        except ssl.SSLError:  # it asks for the other side's close_notify, but does not wait for it
-            return
+        take_leave(self._inner)

@@ -40,6 +40,6 @@ def shake(plane: DataPlane, connection: Connection, hello: ClientHello, received
         return None
     stream = TlsStream(connection.plain, context)
     stream.accept(received, end)
-    proof = Proof.of(stream.engine, hello.server_name)
+    proof = Proof.of(stream.inner, hello.server_name)
     stream.shutdown()
     return proof

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from socket import AF_UNIX, IPPROTO_TCP
 from typing import Any
 
 from greenlet import getcurrent, greenlet
@@ -98,9 +97,8 @@ class Session(Outlet):
         first octet to its last; 0 = no limit."""
         connection, plain = self.connection, self.connection.plain
         connection.session = self
-        if plain.sock.family != AF_UNIX:
-            with suppress(OSError):  # it may have been closed by now
-                plain.sock.setsockopt(IPPROTO_TCP, _TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
+        with suppress(OSError):  # it may have been closed by now
+            plain.set_tcp_option(_TCP_NOTSENT_LOWAT, _NOTSENT_LOWAT)
         self._rests = timeout
         self._head_time = timeout or inf
         self._rest()

@@ -1,0 +1,1 @@
+cpdef bint choose(plane, connection) except -1
