@@ -1,4 +1,4 @@
-"""The place of a peer in the comparison: its folder, port, files and program."""
+"""The place of a peer in the comparison: its folder, port, files and program, and a network of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Place", "free_port", "program"]
+__all__ = ["Place", "free_port", "isolate", "program"]
+
+INSIDE = "BENCH_MTU"  # set in the environment of a run within a network namespace
 
 
 def free_port() -> int:
@@ -28,6 +30,15 @@ def program(name: str) -> str:
     if path is None:
         raise SystemExit(f"bench: {name} is not installed")
     return path
+
+
+def isolate(mtu: int) -> None:
+    """Run this program anew in a network namespace whose loopback has this MTU, unless it does. Needs root or user namespaces."""
+    if os.environ.get(INSIDE) == str(mtu):
+        return
+    command = [program("unshare"), "--net", *([] if os.geteuid() == 0 else ["--map-root-user"]), "sh", "-c"]
+    script = f'{program("ip")} link set lo up mtu {mtu} && exec "$0" "$@"'
+    os.execve(command[0], [*command, script, sys.executable, *sys.argv], {**os.environ, INSIDE: str(mtu)})
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,22 @@ cdef extern from "sys/socket.h" nogil:
     struct sockaddr_storage:
         pass
     int c_accept4 "accept4"(int, sockaddr*, socklen_t*, int)
+    int c_getsockopt "getsockopt"(int, int, int, void*, socklen_t*)
     enum: AF_INET, AF_INET6, AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK
 
 cdef extern from "netinet/in.h" nogil:
+    enum: IPPROTO_TCP
     struct sockaddr_in:
         unsigned short sin_port
         int sin_addr
     struct sockaddr_in6:
         unsigned short sin6_port
         int sin6_addr
+
+cdef extern from "netinet/tcp.h" nogil:
+    struct tcp_info:
+        unsigned int tcpi_unacked, tcpi_sacked
+    enum: TCP_INFO
 
 cdef extern from "arpa/inet.h" nogil:
     const char* inet_ntop(int, const void*, char*, socklen_t)
@@ -35,7 +42,7 @@ cdef extern from "arpa/inet.h" nogil:
 cdef extern from "unistd.h" nogil:
     int c_close "close"(int)
 
-__all__ = ["Accepted", "accept"]
+__all__ = ["Accepted", "accept", "waiting"]
 
 
 cdef class Accepted:
@@ -110,3 +117,13 @@ def accept(int listening, int family, int kind, int protocol):
     if strncmp(written, b"::ffff:", 7) == 0:
         written += 7
     return made, written.decode("ascii"), port
+
+
+def waiting(int listening):
+    """The number of connections that wait at a listening TCP socket; -1 if the kernel does not say."""
+    cdef tcp_info info
+    cdef socklen_t size = sizeof(info)
+    info.tcpi_sacked = 0
+    if c_getsockopt(listening, IPPROTO_TCP, TCP_INFO, &info, &size) < 0 or info.tcpi_sacked == 0:
+        return -1
+    return info.tcpi_unacked
