@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from terraster.admin.recent import LOOK, WINDOW, Recent
 from terraster.policy.server_errors import Count
+from terraster.state.cells import MasterCells
 
 from .test_admin_readings import House
 
@@ -19,7 +18,7 @@ class Clock:
 
 def looked(house: House) -> tuple[Recent, Clock]:
     clock = Clock()
-    return Recent(house.table, lambda: house.snapshot, clock), clock
+    return Recent(house.table, clock), clock
 
 
 def test_only_what_happened_since_the_first_look_counts():
@@ -65,23 +64,32 @@ def test_the_counters_of_a_new_backend_in_an_old_slot_began_at_zero():
 
 def test_a_backend_that_a_reload_adds_counts_at_once_and_one_that_comes_back_is_not_new():
     house = House()
-    services = house.snapshot.services
     house.used(1, 2, REQUESTS=100, STATUS_5XX=100)
     recent, clock = looked(house)
-    house.snapshot = replace(house.snapshot, services=services[:1])
     for _ in range(int(WINDOW / LOOK) + 1):
         clock.now += LOOK
         recent.look()
-    house.snapshot = replace(house.snapshot, services=services)
     house.used(1, 2, REQUESTS=110, STATUS_5XX=101)
     assert recent.counts().by_slot == {2: Count(10, 1)}
-    house.snapshot = replace(house.snapshot, services=services[:1])
+    house.q[house.table.master + MasterCells.BACKENDS] = 2  # the third was not leased yet
     recent, clock = looked(house)
-    house.snapshot = replace(house.snapshot, services=services)
+    house.q[house.table.master + MasterCells.BACKENDS] = 3
     assert recent.counts().by_slot == {2: Count(110, 101)}
 
 
 def test_no_backends_no_counts():
     house = House()
-    house.snapshot = replace(house.snapshot, services=())
+    house.q[house.table.master + MasterCells.BACKENDS] = 0
     assert looked(house)[0].counts().by_slot == {}
+
+
+def test_looks_share_what_has_not_changed():
+    house = House()
+    house.used(1, 0, REQUESTS=1)
+    recent, _clock = looked(house)
+    recent.look()
+    house.used(1, 0, REQUESTS=2)
+    recent.look()
+    one, two, three = recent._looks
+    assert one.attempts is two.attempts and two.errors is three.errors
+    assert (list(two.attempts), list(three.attempts)) == ([1, 0, 0], [2, 0, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,8 @@ from terraster.admin import readings, seat_readings
 from terraster.admin.processes import ProcessReading
 from terraster.admin.recent import RecentCounts
 from terraster.admin.status import document
+from terraster.admin.suspects import suspects
+from terraster.config.snapshot import Service
 from terraster.filters.contract import counted
 from terraster.filters.registry import KINDS
 from terraster.policy.server_errors import Count
@@ -50,23 +53,49 @@ def status(
     processes: dict[int, ProcessReading] | None = None,
     **changes,
 ) -> dict:
-    """recent: slot → attempts and server errors of the last minute. processes: the kernel's figures, by pid"""
+    """recent: slot → attempts and server errors of the last minute. processes: the kernel's figures, by pid
+
+    Of the services that may have problems alone it has the same problems."""
     seats = seat_readings.seats(house.table)
-    return document(
-        house.snapshot,
-        readings.backends(house.table, house.snapshot),
-        readings.locations(house.table, house.snapshot),
-        readings.unrouted(house.table),
-        seats,
-        processes or {},
-        seat_readings.losses(house.table),
-        {seat.seat: readings.requests(house.table, house.snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
-        master_says(**changes),
-        NOW,
-        counted(KINDS),
-        RecentCounts(57.3, {slot: Count(*both) for slot, both in (recent or {}).items()}),
-        seat_readings.lost_lines(house.table),
-    )
+    counts = RecentCounts(57.3, {slot: Count(*both) for slot, both in (recent or {}).items()})
+
+    def of(shown: tuple[Service, ...]) -> dict:
+        part = replace(house.snapshot, services=shown)
+        return document(
+            house.snapshot,
+            shown,
+            readings.backends(house.table, part),
+            readings.locations(house.table, part),
+            readings.unrouted(house.table),
+            seats,
+            processes or {},
+            seat_readings.losses(house.table),
+            {seat.seat: readings.requests(house.table, seat.seat) for seat in seats if seat.role == "proxy"},
+            master_says(**changes),
+            NOW,
+            counted(KINDS),
+            counts,
+            seat_readings.lost_lines(house.table),
+        )
+
+    found = of(house.snapshot.services)
+    assert of(suspects(house.table, house.snapshot, counts, master_says(**changes)))["problems"] == found["problems"]
+    return found
+
+
+def test_services_that_are_well_are_no_suspects():
+    house = all_up(House())
+    nothing = RecentCounts(57.3, {0: Count(10, 0)})
+
+    def names(**changes) -> list[str]:
+        return [one.name for one in suspects(house.table, house.snapshot, nothing, master_says(**changes))]
+
+    assert names() == []
+    assert names(failing={TWO: FAILED}) == names(orders={"backends": {TWO: {}}, "services": {}}) == ["shop"]
+    assert names(orders={"backends": {}, "services": {"blog": {}}}) == ["blog"]
+    house.known(2, STATE=0)
+    house.waited(2, 0, QUEUED=1)
+    assert names() == ["shop", "blog"]
 
 
 def test_what_filters_counted_is_told_by_location():

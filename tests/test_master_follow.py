@@ -77,7 +77,9 @@ def test_a_change_leads_to_what_a_start_leads_to(step: str) -> None:
     for states in (party.states, fresh.states):
         assert states.detail().keys() == ids
         assert {one["state"] for one in states.detail().values()} <= {"up"}
+        assert states.trouble() == {}
     assert party.prober.detail().keys() == fresh.prober.detail().keys() == ids
+    assert party.prober.trouble() == {}
     aims = {Aim.of(backend) for one in expected.services for backend in one.locations[0].backends}
     assert party.prober.targets() == fresh.prober.targets() == aims
     assert set(party.leases.backend_slots()) >= {backend.slot for one in leased.services for backend in one.locations[0].backends}

@@ -67,6 +67,7 @@ def test_forced_down_and_up_and_back(master: Master) -> None:
     master.states.probed(ONE, False, time.time(), "status 500")
     answer = do(master, "force-up", seconds=60.0)
     assert answer["backend"]["state"] == "up" and answer["backend"]["until"] == answer["backend"]["forced"]["until"] > time.time()
+    assert master.states.trouble() == {ONE: master.states.one(ONE)}
     assert [one["what"] for one in answer["backend"]["forced_after"]] == ["forced down"]
     answer = do(master, "resume-checks")
     assert (answer["backend"]["state"], answer["backend"]["reason"], answer["backend"]["forced"]) == ("down", "status 500", None)

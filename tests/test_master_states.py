@@ -409,6 +409,7 @@ def test_whatever_happens(moves: list[tuple[str, int]], threshold: float, slow_s
             case "reload":
                 ward.again(queue=ward.snapshot.services[0].locations[0].queue)
         letters, admits = ward.letters(), ward.admits()
+        assert states.trouble() == {name: one for name, one in states.detail().items() if one["state"] != "up"}
         assert not any(admit != "n" and (orders[n] or gone[n]) for n, admit in enumerate(admits))
         assert all(admits[n] in "ar" for n in range(4) if letters[n] == "u")
         heavy = [n for n in range(4) if weights[n]]

@@ -61,7 +61,7 @@ class Answers:
         part = replace(self._running(), services=tuple(services))
         locations = {one.location.id: one for one in readings.locations(self._table, part, yield_to_loop)}
         found = readings.backends(self._table, part, yield_to_loop)
-        return service_rows(part, found, locations, master, self._counted(), self._recent())
+        return service_rows(part.services, found, locations, master, self._counted(), self._recent())
 
     def certificates(self) -> list[dict[str, Any]]:
         master = self._ask("status")

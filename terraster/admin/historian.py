@@ -150,7 +150,10 @@ class Historian:
         found: dict[str, Row] = {}
         with_objectives: list[Grown] = []
         seen: dict[str, array[int]] = {}
-        for row in readings.locations(self._table, snapshot, yield_to_loop):
+        used: set[int] = set()
+        for seat in readings.proxy_seats(self._table):
+            used.update(slot for slot, count in enumerate(readings.answered(self._table, seat)) if count)
+        for row in readings.locations(self._table, snapshot, yield_to_loop, used) if used else ():
             requests = row.requests
             if not requests:
                 continue
@@ -174,21 +177,18 @@ class Historian:
         return found, with_objectives
 
     def _look_at_backends(self, snapshot: Snapshot) -> dict[str, Row]:
-        slots = {
-            backend.slot: backend.id
-            for service in snapshot.services
-            for location in service.locations
-            for backend in location.backends
-            if backend.slot >= 0
-        }
-        last = max(slots, default=-1) + 1
-        columns = self._table.consistent(lambda: [sums(self._table, last, cell) for cell in _BACKEND_CELLS]) if last else []
+        last = readings.backend_slots(self._table)
+        columns = self._table.consistent(lambda: [sums(self._table, last, cell) for cell in _BACKEND_CELLS])
         found: dict[str, Row] = {}
         seen: dict[str, tuple[int, tuple[int, ...]]] = {}
-        for slot, name in slots.items():
-            now = tuple(column[slot] for column in columns)
-            if not now[0]:
+        used = {slot for slot, count in enumerate(columns[0]) if count}
+        backends = (backend for service in snapshot.services for location in service.locations for backend in location.backends)
+        for backend in backends if used else ():
+            slot = backend.slot
+            if slot not in used:
                 continue
+            name = backend.id
+            now = tuple(column[slot] for column in columns)
             lease = self._table.q[self._table.backend(slot) + BackendCells.LEASE]
             known = self._backends.get(name)
             before = known[1] if known is not None and known[0] == lease else None

@@ -6,12 +6,13 @@ Reading takes no lock: each cell is whole, but two cells may be a few microsecon
 
 A row is read with one slice: 0.6 µs for a backend's 16 cells, 2 µs for a location's 100. 10,000 services with two backends each take about
 0.3 s. A caller that reads many rows therefore passes a ``pause`` (`terraster.net.yielding.yield_to_loop`), which is called after every few
-hundred rows.
+hundred rows. At rest it reads no row: columns of all slots tell which are worth it, and a forked process that walks through a configuration
+gets a copy of its memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..config.snapshot import Backend, Location, Service, Snapshot
@@ -21,6 +22,7 @@ from ..state.cells import (
     STATUS_LABELS,
     BackendCells,
     LocationCells,
+    MasterCells,
     Seat,
     SeatBackend,
     SeatLocation,
@@ -30,8 +32,11 @@ from ..state.table import Table
 __all__ = [
     "BackendReading",
     "LocationReading",
+    "answered",
+    "backend_slots",
     "backends",
     "header",
+    "location_slots",
     "locations",
     "requests",
     "unrouted",
@@ -42,6 +47,7 @@ ROWS_PER_TURN = 200
 Pause = Callable[[], object]
 
 _CLASSES = ("no_response", "status_1xx", "status_2xx", "status_3xx", "status_4xx", "status_5xx", "status_other")
+_BUCKETS = range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)
 _FIRST, _END = SeatBackend.TIMES[0], SeatBackend.TIMES[-1] + 1
 """Where the histograms are among a backend's cells, which end with them."""
 
@@ -243,12 +249,14 @@ def _times(table: Table, seats: list[int], slot: int) -> tuple[int, ...]:
     return tuple(map(sum, zip(*used, strict=True))) if used else ()
 
 
-def locations(table: Table, snapshot: Snapshot, pause: Pause | None = None) -> Iterator[LocationReading]:
-    """Every location that has a slot, in the order of the configuration."""
+def locations(
+    table: Table, snapshot: Snapshot, pause: Pause | None = None, slots: Container[int] | None = None
+) -> Iterator[LocationReading]:
+    """Every location that has a slot, in the order of the configuration. slots: only those with one of these"""
     taken, rows = proxy_seats(table), 0
     for service in snapshot.services:
         for location in service.locations:
-            if location.slot < 0:
+            if location.slot < 0 or (slots is not None and location.slot not in slots):
                 continue
             rows += 1
             if pause is not None and rows % ROWS_PER_TURN == 0:
@@ -271,15 +279,29 @@ def _row(table: Table, seats: list[int], slot: int) -> list[int]:
     return [sum(column) for column in zip(*used, strict=True)] if len(used) > 1 else (used or cells)[0]
 
 
-def requests(table: Table, snapshot: Snapshot, seat: int) -> int:
+def backend_slots(table: Table) -> int:
+    """The number of the first slots of backends, among which are all that were ever leased. It never falls."""
+    return table.q[table.master + MasterCells.BACKENDS]
+
+
+def location_slots(table: Table) -> int:
+    """The same of locations."""
+    return table.q[table.master + MasterCells.LOCATIONS]
+
+
+def requests(table: Table, seat: int) -> int:
     """The number of requests that one seat has answered, those that matched no location included.
 
     Strided slices read 10,000 locations in 10 ms.
     """
-    last = max((location.slot for service in snapshot.services for location in service.locations), default=-1)
-    first, nowhere = table.seat_location(seat, 0), table.seat_location(seat, table.unrouted)
-    buckets = range(SeatLocation.BUCKET, SeatLocation.BUCKET + len(BUCKETS) + 1)
-    return sum(sum(table.column(first + bucket, last + 1, SeatLocation.CELLS)) + table.q[nowhere + bucket] for bucket in buckets)
+    nowhere = table.seat_location(seat, table.unrouted)
+    return sum(answered(table, seat)) + sum(table.q[nowhere + bucket] for bucket in _BUCKETS)
+
+
+def answered(table: Table, seat: int) -> list[int]:
+    """The number of requests that one seat has answered, by slot of the location."""
+    first, count = table.seat_location(seat, 0), location_slots(table)
+    return list(map(sum, zip(*(table.column(first + bucket, count, SeatLocation.CELLS) for bucket in _BUCKETS), strict=True)))
 
 
 def proxy_seats(table: Table) -> list[int]:

@@ -1,7 +1,7 @@
 """Attempts and server errors of each backend within the last minute. Counters only grow, so this needs earlier looks at them.
 
-The admin worker takes a look every few seconds and keeps those of the last minute. A look reads three cells of every slot that the
-configuration uses, with strided slices: 17 ms for 20,000 slots and three seats. All other slots stay untouched, because memory that nobody
+The admin worker takes a look every few seconds and keeps those of the last minute. A look reads three cells of every slot that was ever
+leased, with strided slices: 17 ms for 20,000 slots and three seats. All other slots stay untouched, because memory that nobody
 touched costs nothing. A new admin worker knows nothing of the time before its first look.
 """
 
@@ -13,11 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..config.snapshot import Snapshot
 from ..policy.server_errors import Count
 from ..state.cells import BackendCells, SeatBackend
 from ..state.table import Table
-from .readings import proxy_seats
+from .readings import backend_slots, proxy_seats
 
 __all__ = ["LOOK", "WINDOW", "Recent", "RecentCounts", "sums"]
 
@@ -34,11 +33,12 @@ class RecentCounts:
 
 
 class _Look:
-    """The counters of the first slots at one moment. leases: by them a new backend in an old slot is recognised."""
+    """The counters of the first slots at one moment. leases: by them a new backend in an old slot is recognised. before: the look of before,
+    with which it shares what has not changed."""
 
     __slots__ = ("attempts", "errors", "leases", "when")
 
-    def __init__(self, table: Table, slots: int, when: float) -> None:
+    def __init__(self, table: Table, slots: int, when: float, before: _Look | None) -> None:
         self.when = when
         q = table.q
         first = table.backend(0)
@@ -46,16 +46,17 @@ class _Look:
         self.attempts, self.errors = table.consistent(
             lambda: (sums(table, slots, SeatBackend.REQUESTS), sums(table, slots, SeatBackend.STATUS_5XX))
         )
+        for name in ("leases", "attempts", "errors") if before is not None else ():
+            if getattr(self, name) == getattr(before, name):
+                setattr(self, name, getattr(before, name))
 
 
 class Recent:
-    """The looks at one table. snapshot: returns the running configuration; clock: time.monotonic"""
+    """The looks at one table. clock: time.monotonic"""
 
-    def __init__(self, table: Table, snapshot: Callable[[], Snapshot], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, table: Table, clock: Callable[[], float] = time.monotonic) -> None:
         self._table = table
-        self._snapshot = snapshot
         self._clock = clock
-        self._slots = 0  # never falls: a backend that comes back to its slot must not look new
         self._looks: deque[_Look] = deque()
         self.look()
 
@@ -79,11 +80,7 @@ class Recent:
         return RecentCounts(new.when - old.when, found)
 
     def _look(self) -> _Look:
-        for service in self._snapshot().services:
-            for location in service.locations:
-                for backend in location.backends:
-                    self._slots = max(self._slots, backend.slot + 1)
-        return _Look(self._table, self._slots, self._clock())
+        return _Look(self._table, backend_slots(self._table), self._clock(), self._looks[-1] if self._looks else None)
 
 
 def sums(table: Table, slots: int, cell: int) -> array[int]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from ..config.snapshot import Snapshot
+from ..config.snapshot import Service, Snapshot
 from ..filters.contract import Counted
 from ..policy.leaving import Left, left
 from ..state.cells import BUCKETS, BackendCells, Seat, SeatLocation
@@ -50,6 +50,7 @@ _FULL = {Seat.CONNECTIONS_LIMIT: "connections-limit", Seat.NO_DESCRIPTORS: "desc
 
 def document(
     snapshot: Snapshot,
+    shown: Sequence[Service],
     backends: Iterable[BackendReading],
     locations: Iterable[LocationReading],
     unrouted: LocationReading,
@@ -74,6 +75,8 @@ def document(
 ) -> dict[str, Any]:
     """The whole document.
 
+    shown:    the services whose rows it has: all, or where only problems are asked for, those that may have some
+    backends, locations: of these services
     unrouted: the requests that no location took
     processes: the kernel's figures, by pid
     losses:   what could not be done for want of room
@@ -95,7 +98,7 @@ def document(
     """
     overrides = master.get("orders", {})
     rows = {one.location.id: one for one in locations}
-    services = service_rows(snapshot, backends, rows, master, counted, recent)
+    services = service_rows(shown, backends, rows, master, counted, recent)
     of_tls = certificates.rows(snapshot, master.get("certificates", ()), now, master.get("staples", ()), unfetched or {})
     of_clients = authorities.rows(snapshot, master.get("authorities", ()), now)
     workers = _workers(seats, requests, master)
@@ -162,14 +165,14 @@ def document(
 
 
 def service_rows(
-    snapshot: Snapshot,
+    services: Sequence[Service],
     backends: Iterable[BackendReading],
     locations: Mapping[str, LocationReading],
     master: Mapping[str, Any],
     counted: Sequence[Counted],
     recent: RecentCounts = NOTHING,
 ) -> list[dict[str, Any]]:
-    """The document's `services`. locations: by id; the rest as `document` has it"""
+    """The document's `services`. services: those that it has; locations: by id; the rest as `document` has it"""
     overrides = master.get("orders", {})
     backends = list(backends)
     known = {
@@ -182,7 +185,7 @@ def service_rows(
         "recent": {one.backend.id: _recent(recent, one.backend.slot) for one in backends if one.backend.slot in recent.by_slot},
     }
     by_location = {key: list(group) for key, group in groupby(backends, key=lambda one: one.location.id)}
-    splits = [location.split for service in snapshot.services for location in service.locations if location.split is not None]
+    splits = [location.split for service in services for location in service.locations if location.split is not None]
     arms = {arm.location: {"weight": arm.weight, "fallback": split.fallback} for split in splits for arm in split.arms}
     return [
         {
@@ -197,7 +200,7 @@ def service_rows(
                 for location in service.locations
             ],
         }
-        for service in snapshot.services
+        for service in services
     ]
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ from .server import PEER_UID, Server
 from .site import BODY, Handler, Refusal, Response, Site, json_response, only_for_owner
 from .slo_metrics import SloCollector
 from .status import document
+from .suspects import suspects
 from .tailing import Tailing
 from .throttle import Throttle
 from .traces import TraceExporters
@@ -92,7 +94,7 @@ class AdminWorker(Process):
         """Serve on every inherited socket."""
         self._orderer = Orderer(self._running, self.ask, self.log)
         self._master = os.getppid()
-        self._recent = Recent(self.view.table, self._running)
+        self._recent = Recent(self.view.table)
         self._explainer = Explainer(self.view.table, self.view.seat, self.rules, self.log)
         self._live = Live(self._document, self.log)
         self._tailing = Tailing(self.tails, self._ask, self.log)
@@ -303,24 +305,26 @@ class AdminWorker(Process):
     def _status(self, query: dict[str, str]) -> Response:
         return json_response(self._document())
 
-    def _document(self) -> dict[str, Any]:
-        """The status of everything."""
-        master = self.ask("status")
-        table, snapshot = self.view.table, self.snapshot
+    def _document(self, whole: bool = True) -> dict[str, Any]:
+        """The status of everything. whole False: of the services, only those that have problems, and perhaps others"""
+        master = self.ask("status", whole=whole)
+        table, snapshot, recent = self.view.table, self.snapshot, self._recent.counts()
+        shown = snapshot if whole else replace(snapshot, services=suspects(table, snapshot, recent, master))
         seats = seat_readings.seats(table)
         return document(
             snapshot,
-            readings.backends(table, snapshot, yield_to_loop),
-            readings.locations(table, snapshot, yield_to_loop),
+            shown.services,
+            readings.backends(table, shown, yield_to_loop),
+            readings.locations(table, shown, yield_to_loop),
             readings.unrouted(table),
             seats,
             {pid: processes.process(pid) for pid in (os.getppid(), *(seat.pid for seat in seats))},
             seat_readings.losses(table),
-            {seat.seat: readings.requests(table, snapshot, seat.seat) for seat in seats if seat.role == "proxy"},
+            {seat.seat: readings.requests(table, seat.seat) for seat in seats if seat.role == "proxy"},
             master,
             time.time(),
             self.plan.counted,
-            self._recent.counts(),
+            recent,
             seat_readings.lost_lines(table),
             self._watch.failure,
             self._orderer.rows(),
@@ -409,7 +413,7 @@ class AdminWorker(Process):
         return json_response(answer, 200 if answer["ok"] else 422)
 
     def _problems(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._document()["problems"]
+        found: list[dict[str, Any]] = self._document(whole=False)["problems"]
         return found
 
     def _complain(self, text: str) -> None:

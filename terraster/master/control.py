@@ -218,8 +218,8 @@ class Control:
         self._filter_files.look()
         return {"ok": True}
 
-    def status(self) -> dict[str, Any]:
-        """All that the master knows.
+    def status(self, whole: bool = True) -> dict[str, Any]:
+        """All that the master knows. whole False: of backends, only of those that are not well (`Participant.trouble`)
 
         ``pid version rooms started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are
         time.time() seconds, ages seconds. ``rooms``: `Rooms.as_dict`. ``failing``: by id, of backends that failed lately: ``attempts failures
@@ -247,7 +247,7 @@ class Control:
             "workers": [self._worker(worker) for worker in sorted(self._children.by_pid.values(), key=_seat)],
             "failing": self._failing(),
             "shown_certificates": self._shown_certificates.words(),
-            **{one.name: detail for one in self._participants if (detail := one.detail()) is not None},
+            **{one.name: detail for one in self._participants if (detail := one.detail() if whole else one.trouble()) is not None},
         }
 
     def _failing(self) -> dict[str, Any]:

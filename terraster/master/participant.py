@@ -100,6 +100,11 @@ class Participant:
         """For the status, as JSON; None = nothing to say."""
         return None
 
+    def trouble(self) -> Any:
+        """As much of `detail` as the problems of the status need. It is asked for every few seconds, so one that has a row for each backend
+        keeps to those that are not well."""
+        return self.detail()
+
 
 def prepare(participants: Sequence[Participant], new: Proposal, step: Step, log: ProgramLog) -> None:
     """The first phase. Other greenlets run between two participants. Raises ConfigError or StartError; everything is taken back then."""

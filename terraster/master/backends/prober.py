@@ -309,8 +309,14 @@ class Prober(Participant):
 
     def detail(self) -> dict[str, dict[str, Any]]:
         """Probes and verdict of each backend, by id. ``since``: time.time(); ``seconds``: duration of the last probe, -1 before it."""
+        return self._details(list(self._targets.values()))
+
+    def trouble(self) -> dict[str, dict[str, Any]]:
+        return self._details([target for target in self._targets.values() if not target.up])
+
+    def _details(self, targets: list[Target]) -> dict[str, dict[str, Any]]:
         details = {}
-        for target in self._targets.values():
+        for target in targets:
             known = {
                 "up": target.up,
                 "since": target.since,

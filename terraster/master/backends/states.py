@@ -68,6 +68,7 @@ class BackendStates(Participant):
         self._places: dict[str, LocationRecord] = {}
         self._followed: dict[str, Service] = {}
         self._ramping: dict[str, BackendRecord] = {}
+        self._unwell: dict[str, BackendRecord] = {}  # those that are not up, or that an operator forced
         self._began = False
         self.events = Events()
         self._step: Entry | None = None  # of the ramps
@@ -104,7 +105,7 @@ class BackendStates(Participant):
                         record = BackendRecord(backend, place, now, away=self._began)
                     record.move(backend, place)
                     place.members.append(record)
-                    self._records[record.id] = self._slots[record.slot] = record
+                    self._enter(record)
                     place.count(record)
                     q[self._table.backend(record.slot) + BackendCells.WEIGHT] = record.weight
                     if fresh:  # its slot may have been its own before: counters stay, the rest begins anew
@@ -145,12 +146,24 @@ class BackendStates(Participant):
             place = places[location.id] = self._places.pop(location.id)
             for record in place.members:
                 members[record.id] = self._records.pop(record.id)
+                self._unwell.pop(record.id, None)
                 del self._slots[record.slot]
 
     def _keep(self, place: LocationRecord) -> None:
         self._places[place.location.id] = place
         for record in place.members:
-            self._records[record.id] = self._slots[record.slot] = record
+            self._enter(record)
+
+    def _enter(self, record: BackendRecord) -> None:
+        self._records[record.id] = self._slots[record.slot] = record
+        self._mark(record)
+
+    def _mark(self, record: BackendRecord) -> None:
+        """Keep it in mind if it is not well."""
+        if record.evaluation.state != BackendCells.UP or record.facts.forced is not None:
+            self._unwell[record.id] = record
+        else:
+            self._unwell.pop(record.id, None)
 
     def probed(self, name: str, up: bool, since: float, reason: str, answer: str = "") -> bool:
         """The verdict of the checks of a backend, or of their absence. since: of the verdict. answer: the beginning of what the backend
@@ -305,6 +318,9 @@ class BackendStates(Participant):
         """The state of each backend, by id; see `one`."""
         return {name: self._detail(record) for name, record in self._records.items()}
 
+    def trouble(self) -> dict[str, dict[str, Any]]:
+        return {name: self._detail(record) for name, record in self._unwell.items()}
+
     def one(self, name: str) -> dict[str, Any]:
         """The state of a backend; {} if there is no such backend.
 
@@ -353,6 +369,7 @@ class BackendStates(Participant):
             self._ramping.pop(record.id, None)
         changed = after.state != before.state
         record.evaluation = after
+        self._mark(record)
         place.count(record)
         if changed:
             record.since = moment

@@ -211,7 +211,6 @@ class Accounts:
 def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
     """``backends``, by id (of endpoints too), what is above the file; ``orphans``: what is kept for backends that are not configured;
     ``services``: by name, the orders about whole services; ``log_level``: an action, or None."""
-    weights = {backend.id: backend.weight for _service, _location, backend in backends(running.loaded)}
     several = {name: entry for name, entry in overrides.entries.items() if entry.order or entry.weight or entry.forced}
     services = {
         service: action_json(entry.order) for name, entry in several.items() if (service := service_of(name)) and entry.order
@@ -220,6 +219,7 @@ def overridden(running: Running, overrides: Overrides) -> dict[str, Any]:
     level = several.get(LOG, Entry()).forced
     found = {}
     if any(not entry.gone for entry in entries.values()):
+        weights = {backend.id: backend.weight for _service, _location, backend in backends(running.loaded)}
         for _service, _location, backend in backends(running.snapshot):
             name = base(backend.id, weights)
             own = entries.get(endpoint_id(name, backend))
