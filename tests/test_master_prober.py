@@ -341,6 +341,7 @@ def test_backends_that_share_a_probe_are_told_in_good_grammar() -> None:
         prober.stop()
     (line,) = ward.log.take()
     assert line.startswith("warning backend http://b0 of shop/, backend http://b1 of shop/ are down: ")
+    assert prober.trouble() == prober.detail() and prober.trouble().keys() == {one.id for one in same}
 
 
 def test_the_last_probes_are_kept(backend: Backend) -> None:
