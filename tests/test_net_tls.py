@@ -305,7 +305,7 @@ class Clocked(Duplex):
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.now = 100.0
-        self.reactor = SimpleNamespace(clock=lambda: self.now, swollen=set())
+        self.reactor = SimpleNamespace(clock=lambda: self.now, horizon=100.0, swollen=set())
         self.owner: Any = SimpleNamespace(phase="connect")
         self.owner.waits_for_head = lambda: self.owner.phase == "response"
         self.owner.timed_out = lambda writing: TimedOut("too long")
@@ -534,7 +534,7 @@ class Client(Duplex):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         context.maximum_version = version
-        self.reactor = SimpleNamespace(clock=lambda: 100.0, swollen=set())
+        self.reactor = SimpleNamespace(clock=lambda: 100.0, horizon=100.0, swollen=set())
         self.owner = SimpleNamespace(waits_for_head=lambda: True)
         self.sent: list[bytes] = []
         self.waits = 0
@@ -640,6 +640,52 @@ def test_records_are_followed_from_the_end_of_the_handshake_on(context: ssl.SSLC
     assert stream._records.are_whole == whole
     assert stream.recv(0.0) == b"request"
     assert stream._records.are_whole
+
+
+def records(client: Client) -> list[int]:
+    """The lengths in the heads of the records that were sent since the last call."""
+    sent, client.sent[:] = b"".join(client.sent), []
+    found = []
+    while sent:
+        size = int.from_bytes(sent[3:5], "big")
+        found.append(size)
+        sent = sent[5 + size :]
+    return found
+
+
+@pytest.mark.parametrize(("version", "added"), [(ssl.TLSVersion.TLSv1_2, 24), (ssl.TLSVersion.TLSv1_3, 17)])
+def test_a_large_answer_begins_with_records_of_one_segment(context: ssl.SSLContext, version: ssl.TLSVersion, added: int) -> None:
+    client = Client(version)
+    stream = accepted(context, client)
+    assert client.go_on()
+    stream.send(b"x", 0.0)  # with the session ticket of TLS 1.3
+    assert client.takes(1)
+    client.sent.clear()
+    large, small = [16384 + added], [1396 + added]
+    octets = bytes(range(256)) * 400
+
+    def sent(data: bytes | memoryview, last: bool = False) -> list[int]:
+        (stream.send_last if last else stream.send)(data, 0.0)
+        got = b""
+        while len(got) < len(data):
+            got += client.engine.read(65536)
+        assert got == data
+        return records(client)
+
+    assert sent(octets[:1000]) == [1000 + added] and sent(octets[:4000]) == [4000 + added]
+    assert sent(octets[:5000]) == small * 3 + [5000 - 3 * 1396 + added]
+    assert sent(octets[:1000]) == [1000 + added]
+    rest = 10 * 1396 - 5000
+    assert sent(memoryview(octets)) == small * 6 + [rest - 6 * 1396 + added] + large * 5 + [len(octets) - rest - 5 * 16384 + added]
+    whole = large * 6 + [len(octets) - 6 * 16384 + added]
+    for seconds in (0.0, 0.9, 0.9):
+        stream.reactor.horizon += seconds
+        assert sent(octets) == whole
+    stream.reactor.horizon += 1.1
+    assert sent(octets[:16384]) == small * 10 + [16384 - 13960 + added]
+    assert sent(octets) == whole
+    stream.reactor.horizon += 1.1
+    assert sent(octets[:4096], last=True)[:3] == small * 2 + [4096 - 2 * 1396 + added]
 
 
 def test_session_tickets_leave_before_the_first_wait(context: ssl.SSLContext) -> None:

@@ -51,14 +51,17 @@ class Parked:
         self._resume(self._client, error)
 
 
-def park(connections: Iterable[Connection], now: float) -> None:
-    """Park those that have been silent for long enough. now: monotonic time. Called on the hub by every sweep.
+def park(connections: Iterable[Connection], now: float) -> int:
+    """Park those that have been silent for long enough. Returns their number. now: monotonic time. Called on the hub by every sweep.
 
     One whose listener is closed is not parked: it has only a moment left.
     """
+    parked = 0
     for connection in [one for one in connections if one.parks_at < now][:_AT_ONCE]:
         connection.parks_at = inf
         plain = connection.plain
         deadline = plain.read_deadline
         if not connection.listener.closed and plain.end_wait(Silence()):
             plain.read_deadline = deadline
+            parked += 1
+    return parked

@@ -163,17 +163,21 @@ class TlsStream(TlsChannel):
     def send(self, data: bytes | memoryview, timeout: float) -> bool:
         """See `Stream.send`."""
         try:
-            self._inner.write(data)
+            if len(data) >= LARGE:
+                self._write_large(data)
+            else:
+                self._inner.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
-        if not self._grown and len(data) >= LARGE:
-            self._grow()
         return self._flush(timeout)
 
     def send_last(self, data: bytes, timeout: float) -> bool:
         """See `Stream.send_last`. The close_notify leaves with the octets."""
         try:
-            self._inner.write(data)
+            if len(data) >= LARGE:
+                self._write_large(data)
+            else:
+                self._inner.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         self._sending = True

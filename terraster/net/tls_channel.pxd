@@ -4,7 +4,8 @@ from .duplex cimport Duplex
 from .engine cimport Buffer, Engine, buffer_of, engine_of, server_engine, shrink, take_leave, view_of
 from .tls_records cimport Records
 
-cdef Py_ssize_t _MOST_UNSENT
+cdef Py_ssize_t _FIRST, _MOST_UNSENT, _SEGMENT
+cdef double _IDLE
 
 
 cdef class TlsChannel(Duplex):
@@ -15,13 +16,16 @@ cdef class TlsChannel(Duplex):
     cdef public Engine _inner
     cdef public bytes _ahead, _rest
     cdef public Records _records
-    cdef public double _until
+    cdef public double _until, _large_until
+    cdef public Py_ssize_t _small
 
     cdef _forget(self)
     cdef _failed(self, error)
     @cython.locals(data=bytes)
     cdef _answer(self)
     cdef _grow(self)
+    @cython.locals(now=double, at=Py_ssize_t, begin=Py_ssize_t)
+    cdef _write_large(self, data)
     cpdef bytes peek(self)
     @cython.locals(ahead=bytes, data=bytes, pieces=list)
     cpdef bytes recv_now(self)

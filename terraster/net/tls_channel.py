@@ -28,6 +28,16 @@ __all__ = ["LARGE", "TlsChannel"]
 LARGE = 4096
 """Octets that make a buffer of the engine grow to more than an idle connection should keep."""
 
+_SEGMENT = 1396
+"""Octets of data whose record fits in one segment of TCP, also over IPv6 and with TLS 1.2."""
+
+_FIRST = 10 * _SEGMENT
+"""Octets that are sent in such records at first. A record can be read once it has come whole. One of 16 KiB is more than the kernel may send
+before the client has acknowledged something (ten segments: RFC 6928)."""
+
+_IDLE = 1.0
+"""Seconds without a large message after which this begins anew, as the kernel's window has shrunk by then (RFC 5681, section 4.1)."""
+
 _MOST_UNSENT = 65536
 """Octets of TLS messages that a peer may leave unread while it asks for more of them (key updates)."""
 
@@ -51,6 +61,7 @@ class TlsChannel(Duplex):
         "_grown",
         "_incoming",
         "_inner",
+        "_large_until",
         "_newcomer",
         "_outgoing",
         "_parted",
@@ -58,6 +69,7 @@ class TlsChannel(Duplex):
         "_records",
         "_rest",
         "_sending",
+        "_small",
         "_tls",
         "_until",
     )
@@ -76,6 +88,8 @@ class TlsChannel(Duplex):
         self._aborts = False
         self._parted = False  # True once the close_notify is written
         self._grown = False  # True while the reactor knows that buffers have grown
+        self._small = 0  # octets that are still sent in small records
+        self._large_until = 0.0  # monotonic time from which on a large message begins with small records
         self._records = Records()
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._client: ClientTls | None = None
@@ -257,10 +271,30 @@ class TlsChannel(Duplex):
             elif len(self._rest) > _MOST_UNSENT:
                 raise self._plain.owner.lost()
 
+    def _write_large(self, data: bytes | memoryview) -> None:
+        """Encrypt a message of `LARGE` octets or more. Raises `ssl.SSLError`."""
+        now = self.reactor.horizon
+        if now > self._large_until:
+            self._small = _FIRST
+        self._large_until = now + _IDLE
+        at = min(self._small, len(data))
+        if at:
+            self._small -= at
+            view = memoryview(data)
+            for begin in range(0, at, _SEGMENT):
+                self._inner.write(view[begin : min(begin + _SEGMENT, at)])
+            data = view[at:]
+        if len(data):
+            self._inner.write(data)
+        if not self._grown:
+            self._grow()
+
     def send_now(self, data: bytes) -> int:
         """See `Stream.send_now`. The octets that are kept are those of records."""
         try:
-            if data:
+            if len(data) >= LARGE:
+                self._write_large(data)
+            elif data:
                 self._inner.write(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error

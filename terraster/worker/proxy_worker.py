@@ -38,6 +38,7 @@ from .accept import Acceptor
 from .channel import ChannelClosed
 from .descriptors import Descriptors
 from .generations import Generations
+from .heap import Heap
 from .lag import Lag
 from .process import Process
 from .witness import QUESTIONS, Witness
@@ -57,6 +58,7 @@ class ProxyWorker(Process):
     def start(self) -> None:
         self.connections: set[Connection] = set()
         self.acceptors: dict[str, Acceptor] = {}
+        self.heap = Heap()
         self.descriptors = Descriptors(self.view, self.connections, len(self.listeners), self.log.warning)
         self.reactor = self.descriptors.reactor = Reactor(socket=self.descriptors.socket)
         self.logs = AccessLogs(self.log.warning, self._flush_soon)
@@ -225,7 +227,7 @@ class ProxyWorker(Process):
         self.descriptors.tell(now)
         for connection in [connection for connection in self.connections if connection.plain.ready]:
             connection.downstream.look_again()
-        park(self.connections, now)
+        self.heap.swept(park(self.connections, now))
 
     def apply(self, change: Change, listeners: dict[str, Any]) -> None:
         before = self.plan
