@@ -41,11 +41,9 @@ from .documents import Documents, wishes
 from .door import Door
 from .expiry_watch import ExpiryWatch
 from .explainer import Explainer
-from .exposition import CONTENT_TYPE, exposition, make_registry
 from .gate import Gate
 from .historian import Historian
 from .live import Live
-from .metrics import TableCollector
 from .mirrors import mirrors
 from .mount import Mount, SocketIdentity, operator
 from .ocsp import Fetcher
@@ -54,7 +52,6 @@ from .problems import stopping_in_words
 from .recent import LOOK, Recent
 from .server import PEER_UID, Server
 from .site import BODY, Handler, Refusal, Response, Site, json_response, only_for_owner
-from .slo_metrics import SloCollector
 from .status import document
 from .suspects import suspects
 from .tailing import Tailing
@@ -266,7 +263,11 @@ class AdminWorker(Process):
 
     @cached_property
     def _registry(self) -> CollectorRegistry:
-        """The metrics, made at the first scrape: they take 1 MiB, and not every Terraster is scraped."""
+        """The metrics, made at the first scrape: with their library they take 2 MiB, and not every Terraster is scraped."""
+        from .exposition import make_registry
+        from .metrics import TableCollector
+        from .slo_metrics import SloCollector
+
         made = make_registry(
             TableCollector(self.view.table, self._running, self._master, yield_to_loop, self.plan.counted, self._orderer.counts)
         )
@@ -274,6 +275,8 @@ class AdminWorker(Process):
         return made
 
     def _metrics(self, query: dict[str, str]) -> Response:
+        from .exposition import CONTENT_TYPE, exposition
+
         return Response(exposition(self._registry), CONTENT_TYPE)
 
     def _healthz(self, query: dict[str, str]) -> Response:

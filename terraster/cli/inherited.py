@@ -41,7 +41,8 @@ class Absent(io.FileIO):
 
 def clean() -> None:
     """Unblock all signals, stop ignoring those that are orders, open the standard descriptors that are closed, allow the owner
-    the use of new files, raise the limit of their size as far as it goes, and leave a directory that has been removed.
+    the use of new files, raise the limit of their size as far as it goes, leave a directory that has been removed, and keep plugins of pydantic
+    out unless the environment says otherwise.
 
     Called once, in the first function of a process, before it opens a file that stays open.
     """
@@ -54,6 +55,7 @@ def clean() -> None:
     _open_standard_descriptors()
     os.umask(os.umask(0o077) & ~_OWNER)
     _leave_removed_directory()
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # or pydantic reads what every installed package says of itself
     most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
