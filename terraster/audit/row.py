@@ -25,7 +25,6 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from pydantic import SecretStr
@@ -58,8 +57,7 @@ _VALUE = 16_384  # octets of `before` or `after`
 _SECRET = re.compile(r"pass(word|wd|phrase)?$|secret|token|api[_-]?key|private|credential|authorization|cookie|jwt", re.IGNORECASE)
 """Keys whose values are never kept."""
 
-_PARAMETERS = ("password", "passwd", "secret", "token", "access_token", "refresh_token", "api_key", "jwt_secret")
-"""Parameters of queries and forms whose values are never kept."""
+_SANITIZER = Sanitizer(("password", "passwd", "secret", "token", "access_token", "refresh_token", "api_key", "jwt_secret"), MASK)
 
 
 def prepared(facts: Mapping[str, Any]) -> Facts:
@@ -103,16 +101,9 @@ def _spelt(row: Mapping[str, Any]) -> bytes:
     return json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
 
 
-@cache
-def _sanitizer() -> Sanitizer:
-    """Made at its first use: its patterns take 4 ms, and few starts write a row."""
-    return Sanitizer(_PARAMETERS, MASK)
-
-
 def plain(text: str) -> str:
     """A text as it may be kept: at most `_TEXT` characters, without secrets, and with nothing that a terminal would obey."""
-    sanitizer = _sanitizer()
-    kept = sanitizer.text(sanitizer.uri(str(text)[: 4 * _TEXT]))[:_TEXT]
+    kept = _SANITIZER.text(_SANITIZER.uri(str(text)[: 4 * _TEXT]))[:_TEXT]
     return "".join(char if char.isprintable() else " " for char in kept)
 
 

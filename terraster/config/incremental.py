@@ -21,6 +21,7 @@ holds the cut to the whole parse with generated texts.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import NamedTuple
 
 __all__ = ["Piece", "Pieces", "cut", "regular"]
@@ -50,7 +51,7 @@ _SHALLOW = rf"(?:{_WORD}|{_list(_WORD)}|{_mapping(_WORD)})"
 _DEEPER = rf"(?:{_WORD}|{_list(_SHALLOW)}|{_mapping(_SHALLOW)})"
 _SCALAR = rf"(?:{_PLAIN}|{_QUOTED}|{_list(_DEEPER)}|{_mapping(_DEEPER)})"
 _LINE = re.compile(rf"[ ]*(?:(?:-[ ]+)?{_KEY}:|(?:(?:-[ ]+)?{_KEY}:|-)[ ]+{_SCALAR})?(?:(?:^|[ ])[ ]*#.*|[ ]*)")
-_STRANGE = re.compile("[^\n -~\u00a1-\u1fff\u3000-\ud7ff]")  # controls, other line ends, what libyaml does not take for printable
+_STRANGE_OF_ASCII = re.compile("[^\n -~]")
 _SERVICES = re.compile(r"^services:[ ]*(?:#.*)?$", re.MULTILINE)
 _MENTION = re.compile(r"^services:", re.MULTILINE)
 _TOP_KEY = re.compile(r"^[^\s#-]", re.MULTILINE)
@@ -71,9 +72,19 @@ class Pieces(NamedTuple):
     items: list[Piece]
 
 
+@cache
+def _strange() -> re.Pattern[str]:
+    """Controls, other line ends, and what libyaml does not take for printable. Made at its first use: it takes 3 ms."""
+    return re.compile("[^\n -~\u00a1-\u1fff\u3000-\ud7ff]")
+
+
+def _is_strange(text: str) -> bool:
+    return (_STRANGE_OF_ASCII if text.isascii() else _strange()).search(text) is not None
+
+
 def regular(piece: str) -> bool:
     """True if an item's text may be parsed alone: every line is of a known shape, and deeper than the first."""
-    if _STRANGE.search(piece) is not None:
+    if _is_strange(piece):
         return False
     lines = piece.split("\n")
     depth = len(lines[0]) - len(lines[0].lstrip(" "))
@@ -106,7 +117,7 @@ def cut(text: str) -> Pieces | None:
     if (
         any(content and not content.startswith("#") for content in map(str.strip, lead.split("\n")))
         or len(_MENTION.findall(skeleton)) != 1
-        or _STRANGE.search(skeleton) is not None
+        or _is_strange(skeleton)
         or not all(map(_LINE.fullmatch, skeleton.split("\n")))
     ):
         return None
