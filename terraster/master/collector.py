@@ -19,5 +19,5 @@ def rest() -> None:
 
 
 def work() -> None:
-    """Look for garbage as usual. Called before the first fork, as children inherit it."""
+    """Look for garbage as usual. Called before the first fork, as children inherit it, and once what stays is frozen."""
     gc.set_threshold(*_USUAL)

@@ -200,7 +200,6 @@ class Master(Arbiter):  # type: ignore[misc]
         for note in new.notes:
             self.log.warning("%s", note)
         commit(self.participants, new, self.step)
-        collector.work()  # `terraster.cli.entry` let it rest
         self.generations = parts.generations
         self.generations.started()
         for one in self.participants:
@@ -208,6 +207,7 @@ class Master(Arbiter):  # type: ignore[misc]
         self.files.start()
         gc.collect()
         gc.freeze()
+        collector.work()  # `terraster.cli.entry` let it rest; before the freeze it would look at all that was made once more
         self.log.info("listening on %s", ", ".join(addresses(new.snapshot)) or "nothing")
         if remark := parts.rooms.remark:
             (self.log.warning if parts.rooms.is_faulty else self.log.info)("%s (docs/operations.md, Compiled rooms)", remark)
