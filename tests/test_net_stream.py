@@ -140,7 +140,7 @@ class Party:
 class Pair:
     """A stream and the socket at its other end."""
 
-    def __init__(self, family: int) -> None:
+    def __init__(self, family: int, reactor: Reactor | None = None) -> None:
         if family == socket.AF_UNIX:
             here, self.there = socket.socketpair()
         else:
@@ -152,7 +152,7 @@ class Pair:
         here.setblocking(False)
         here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)
         self.owner = Party()
-        self.reactor = Reactor()
+        self.reactor = reactor or Reactor()
         self.reactor.start()
         self.stream = Stream(self.reactor, here)
         self.stream.owner = self.owner
@@ -186,6 +186,61 @@ def test_octets_are_waited_for(pair: Pair) -> None:
     assert reading.get(timeout=5) == b"one"
     assert pair.stream.reader is None and pair.stream.read_deadline == inf
     assert pair.owner.unasked == 0
+
+
+@pytest.fixture
+def pairs() -> Iterator[list[Pair]]:
+    """Five streams on one reactor."""
+    reactor = Reactor()
+    made = [Pair(socket.AF_UNIX, reactor) for _ in range(5)]
+    yield made
+    for pair in made:
+        pair.close()
+
+
+def test_the_earliest_is_read_first(pairs: list[Pair]) -> None:
+    """Also where a reader waits for more at once, so that it may give way to the next without the hub."""
+    order: list[int] = []
+
+    def read(number: int) -> None:
+        for _ in range(2):
+            assert pairs[number].stream.recv(5.0) == b"."
+            order.append(number)
+
+    readers = [pairs[0].reactor.spawn(read, number) for number in range(5)]
+    gevent.sleep(0.01)
+    for turn in ([2, 0, 4, 1, 3], [3, 1, 0, 2, 4]):
+        for number in turn:
+            pairs[number].there.sendall(b".")
+        gevent.sleep(0.01)
+        assert order[-5:] == turn
+    assert all(reader.dead for reader in readers)
+
+
+def test_a_reader_that_fails_or_closes_others_keeps_nobody_else_from_being_read(
+    pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[int] = []
+    reported: list[object] = []
+    monkeypatch.setattr(gevent.get_hub(), "handle_error", lambda context, kind, value, trace: reported.append(kind))
+
+    def read(number: int) -> None:
+        pairs[number].stream.recv(5.0)
+        order.append(number)
+        if number == 1:
+            pairs[2].stream.close()  # its octets have arrived, too
+            pairs[4].stream.attend(lambda: order.append(-4))
+            raise KeyError("failed")
+
+    for number in range(5):
+        pairs[0].reactor.spawn(read, number)
+    gevent.sleep(0.01)
+    for pair in pairs:
+        pair.there.sendall(b".")
+    gevent.sleep(0.01)
+    pairs[4].stream.ignore()
+    assert [number for number in order if number >= 0] == [0, 1, 3]
+    assert -4 in order and reported == [KeyError]
 
 
 def test_octets_that_nobody_waits_for_are_told_once_and_stay(pair: Pair) -> None:

@@ -61,12 +61,25 @@ class Swept(Waiter, Protocol):
     write_deadline: float
 
 
+class Due(Protocol):
+    """A stream whose octets have arrived, see `terraster.net.stream.Stream`."""
+
+    closed: bool
+    reader: Any
+    read_deadline: float
+
+    def wake_reader(self) -> None:
+        """Switch to the greenlet that waits for them. Called on the hub."""
+
+
 class Reactor:
     """The event loop of this process as the streams use it, and the list of all open streams.
 
     The data plane takes clock, sockets and loop only from here, so that a test can replace them.
 
     horizon: a monotonic time that the next sweep will not exceed; deadlines count from it, so that no wait reads a clock.
+    due: streams whose octets have arrived in this turn of the loop, the earliest last. libev calls watchers in the opposite order: without this
+    list the request that came first would be served last, which doubles the longest waits of a busy worker.
     hub: the greenlet that runs the loop, with that loop as its ``loop``. clock: monotonic time, seconds. socket: makes a socket of a
     family and type. poll: makes a poll object. swollen: objects that are to give memory back; each is taken out first.
     """
@@ -78,10 +91,12 @@ class Reactor:
         "clock",
         "socket",
         "poll",
+        "due",
         "streams",
         "swollen",
         "horizon",
         "_alarm",
+        "_after",
         "_chores",
         "_rings_at",
         "_slims_at",
@@ -103,6 +118,7 @@ class Reactor:
         self.clock = clock
         self.socket = socket
         self.poll = poll
+        self.due: list[Due] = []
         self.streams: set[Swept] = set()
         self.swollen: set[Swollen] = set()
         self.horizon = clock() + 2 * SWEEP
@@ -112,6 +128,8 @@ class Reactor:
         self._alarm = self.loop.timer(TICK)
         self._rings_at = inf
         self._slims_at = 0.0
+        self._after = self.loop.check(ref=False, priority=self.loop.MINPRI)
+        self._after.start(self.run_due)
 
     def start(self, *chores: Callable[[float], None]) -> None:
         """Begin to sweep. Each chore is called at every sweep with the monotonic time, on the hub; it must not wait."""
@@ -163,6 +181,16 @@ class Reactor:
         if near:
             soonest = min([waiter.next_deadline() for waiter in near])
             self.watch(near[0], max(soonest, now + TICK))
+
+    def run_due(self) -> None:
+        """Wake the readers whose octets have arrived, in the order of their arrival. The loop calls this once a turn, after the watchers."""
+        due = self.due
+        try:
+            while due:
+                due.pop().wake_reader()
+        finally:
+            if due:  # a greenlet failed
+                self.loop.run_callback(self.run_due)
 
     def sweep(self) -> None:
         now = self.clock()

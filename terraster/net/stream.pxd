@@ -15,6 +15,8 @@ cdef class Stream(Duplex):
 
     cdef double _deadline(self, double timeout) except? -1
     cdef int _wait_readable(self, double timeout) except -1
+    cdef object _next(self)
+    cpdef wake_reader(self)
     cdef bytes _receive(self, Py_ssize_t size, int flags)
     cdef Py_ssize_t _put(self, data, Py_ssize_t start, int flags) except -1
     cdef int _send_rest(self, data, Py_ssize_t sent, double timeout) except -1

@@ -1,9 +1,11 @@
 """A connection for one greenlet: straight-line `recv` and `send` on a non-blocking socket.
 
-Each socket has one read watcher, which lives as long as the socket. Its callback switches directly into the waiting greenlet.
-gevent.socket arms epoll again for every wait, which costs more (docs/principles.md).
+Each socket has one read watcher, which lives as long as the socket. It puts the stream on the reactor's list of those whose octets have
+arrived, and the reactor switches to the greenlets that wait for them, the earliest first. A greenlet that begins to wait switches to the
+next of them itself: a switch by way of the hub costs twice as much. gevent.socket arms epoll again for every wait, which costs more
+(docs/principles.md).
 
-The watcher is level-triggered. If it fires while no greenlet waits, it is stopped and `ready` is set; the next `recv` starts it again.
+The watcher is level-triggered. If octets arrive while no greenlet waits, it is stopped and `ready` is set; the next `recv` starts it again.
 `unexpected` is called then, because such an event has a meaning: an idle pooled connection that becomes readable is dead, and a client
 whose connection ends while its backend works has gone.
 
@@ -13,6 +15,8 @@ and a small request has some fifteen such calls.
 There is no timer per wait. A wait stores its deadline on the stream, and the reactor ends a wait that exceeds it (`terraster.net.reactor`).
 
 Every callback runs on the hub. So it may switch or throw into a waiting greenlet, which cannot be running at the same time.
+
+The module is longer than 400 lines because the waits of both directions, and all that may end them, share the state of one socket.
 """
 
 from __future__ import annotations
@@ -74,6 +78,7 @@ class Stream(Duplex):
         "read_deadline",
         "write_deadline",
         "closed",
+        "_due",
         "_is_tcp",
         "_recv",
         "_send",
@@ -100,16 +105,20 @@ class Stream(Duplex):
         self._send = sock.send
         self._is_tcp = sock.family != AF_UNIX
         self._switch = reactor.switch
+        self._due = reactor.due
         self._watcher = reactor.loop.io(sock.fileno(), 1)
         self._write_watcher: Any = None
         reactor.streams.add(self)
 
     def listen(self) -> None:
         """Start watching. Called once the socket is connected."""
-        self._watcher.start(self._readable)
+        self._watcher.start(self._due.append, self)
 
-    def _readable(self) -> None:
+    def wake_reader(self) -> None:
+        """Switch to the greenlet that reads; stop watching and tell the owner if none does. The reactor calls this on the hub."""
         reader = self.reader
+        if self.closed:
+            return
         if reader is None:
             self.ready = True
             self._watcher.stop()
@@ -122,7 +131,7 @@ class Stream(Duplex):
     def rearm(self) -> None:
         """Watch again, after an event that `Owner.unexpected` found irrelevant."""
         self.ready = False
-        self._watcher.start(self._readable)
+        self._watcher.start(self._due.append, self)
 
     def peek(self) -> bytes | None:
         """One octet of what has arrived, without taking it; b"" if the connection has ended; None if nothing has arrived."""
@@ -144,11 +153,11 @@ class Stream(Duplex):
         while True:
             if self.ready:
                 self.ready = False
-                self._watcher.start(self._readable)
+                self._watcher.start(self._due.append, self)
             else:
                 self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
                 reader = self.reader = getcurrent()
-                switch = self._switch
+                switch = self._next() if self._due else self._switch
                 try:
                     switch()
                 except BaseException:
@@ -170,11 +179,11 @@ class Stream(Duplex):
         while True:
             if self.ready:
                 self.ready = False
-                self._watcher.start(self._readable)
+                self._watcher.start(self._due.append, self)
             else:
                 self.read_deadline = self.reactor.horizon + timeout if timeout >= 1.0 else self.reactor.deadline(self, timeout)
                 reader = self.reader = getcurrent()
-                switch = self._switch
+                switch = self._next() if self._due else self._switch
                 try:
                     switch()
                 except BaseException:
@@ -191,11 +200,32 @@ class Stream(Duplex):
         """Call this on the hub whenever octets arrive, in place of waking a reader; None: wake a reader again."""
         self._watcher.stop()
         self.ready = False
-        self._watcher.start(callback or self._readable)
+        self._withdraw()
+        if callback is None:
+            self._watcher.start(self._due.append, self)
+        else:
+            self._watcher.start(callback)
 
     def ignore(self) -> None:
         """Watch no longer, until `attend`."""
         self._watcher.stop()
+        self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Forget that octets have arrived in this turn of the loop."""
+        if self in self._due:
+            self._due.remove(self)
+
+    def _next(self) -> Callable[[], Any]:
+        """Switches to the next greenlet whose octets have arrived, which saves the way over the hub; else to the hub."""
+        stream = self._due[-1]
+        reader = stream.reader
+        if type(reader) is not greenlet or stream.closed:
+            return self._switch
+        self._due.pop()
+        stream.reader = None
+        stream.read_deadline = inf
+        return reader.switch  # type: ignore[no-any-return]
 
     def recv_now(self) -> bytes | None:
         """The octets that have arrived; b"" at the end; None if there are none. Never waits. Raises the owner's error."""

@@ -77,7 +77,7 @@ class _Watcher:
     def close(self) -> None:
         self.stop()
         self._closed = True
-        self._callback = None
+        self._callback, self._args = None, ()
 
     def call(self) -> None:
         assert self._callback is not None
@@ -113,6 +113,14 @@ class _Timer(_Watcher):
         return f"a timer at {self.at - START:.3f} for {_name(self._callback)}"
 
 
+class _Check(_Watcher):
+    def _begin(self) -> None:
+        self.loop.checks[self] = None
+
+    def _end(self) -> None:
+        self.loop.checks.pop(self, None)
+
+
 class _Io(_Watcher):
     def __init__(self, loop: Loop, descriptor: int, events: int) -> None:
         super().__init__(loop)
@@ -134,16 +142,20 @@ def _name(callback: Any) -> str:
 
 
 class Loop:
-    """now: monotonic seconds. errors: what callbacks and greenlets raised. backwards: look at the sockets in the opposite order.
+    """MINPRI: the lowest priority. now: monotonic seconds. errors: what callbacks and greenlets raised.
+    backwards: look at the sockets in the opposite order.
 
     is_ready, name: of a descriptor; set by the network.
     """
+
+    MINPRI = -2
 
     def __init__(self, backwards: bool = False) -> None:
         self.now = START
         self.errors: list[BaseException] = []
         self.timers: dict[_Timer, None] = {}
         self.watchers: dict[_Io, None] = {}
+        self.checks: dict[_Check, None] = {}
         self.is_ready: Callable[[int, int], bool] = lambda descriptor, events: False
         self.name: Callable[[int], str] = str
         self._callbacks: deque[_Callback] = deque()
@@ -156,6 +168,10 @@ class Loop:
 
     def timer(self, after: float, repeat: float = 0.0) -> _Timer:
         return _Timer(self, after, repeat)
+
+    def check(self, ref: bool = True, priority: int = 0) -> _Check:
+        """A watcher that is called after the others of each turn."""
+        return _Check(self)
 
     def run_callback(self, function: Callable[..., Any], *args: Any) -> _Callback:
         callback = _Callback(function, args)
@@ -205,6 +221,8 @@ class Loop:
         for watcher, starts in [(watcher, watcher.starts) for watcher in due]:
             if watcher.active and watcher.starts == starts:
                 watcher.call()
+        for check in list(self.checks):
+            check.call()
         return bool(due)
 
     def waiting(self) -> str:
