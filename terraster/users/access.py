@@ -12,8 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from sqlite3 import Connection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import api_tokens, failures, lockout, sessions, users
 from .api_tokens import LONGEST, ApiToken
@@ -27,6 +26,9 @@ from .roles import least
 from .sessions import COOKIE, REFRESH, Session
 from .tokens import LIFE, read, sign
 from .users import User
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = ["Access", "Granted", "Guarded"]
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from sqlite3 import Connection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from . import api_tokens, failures, lockout, names, sessions, users
 from .database import Database
@@ -18,6 +17,9 @@ from .policy import Policy, expires, normal, reasons
 from .roles import ROLES
 from .sessions import Session
 from .users import User
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = ["Account", "Administration"]
 

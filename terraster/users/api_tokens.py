@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from sqlite3 import Connection, IntegrityError
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from ..later import Later
 from .faults import Conflict, NotFound
+
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    sqlite3 = Later("sqlite3")
 
 __all__ = ["LONGEST", "MOST", "PREFIX", "ApiToken", "add", "drop", "find", "of_user"]
 
@@ -39,7 +44,9 @@ class ApiToken(NamedTuple):
     expires: int
 
 
-def add(connection: Connection, user: int, name: str, role: str, scopes: str, expires: int, now: int) -> tuple[ApiToken, str]:
+def add(
+    connection: sqlite3.Connection, user: int, name: str, role: str, scopes: str, expires: int, now: int
+) -> tuple[ApiToken, str]:
     """A new token, and its text, which is not kept. Raises Conflict."""
     connection.execute("DELETE FROM tokens WHERE expires <= ?", (now,))
     if connection.execute("SELECT count(*) FROM tokens WHERE user = ?", (user,)).fetchone()[0] >= MOST:
@@ -48,24 +55,24 @@ def add(connection: Connection, user: int, name: str, role: str, scopes: str, ex
     made = ApiToken(secrets.token_hex(8), user, name, role, scopes, now, expires)
     try:
         connection.execute(f"INSERT INTO tokens ({_COLUMNS}, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*made, _hash(text)))
-    except IntegrityError:
+    except sqlite3.IntegrityError:
         raise Conflict(f"there is a token {name} already") from None
     return made, text
 
 
-def find(connection: Connection, text: str, now: int) -> ApiToken | None:
+def find(connection: sqlite3.Connection, text: str, now: int) -> ApiToken | None:
     """The token of this text, if it has not expired."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM tokens WHERE hash = ? AND expires > ?", (_hash(text), now)).fetchone()
     return None if row is None else ApiToken(*row)
 
 
-def of_user(connection: Connection, user: int, now: int) -> list[ApiToken]:
+def of_user(connection: sqlite3.Connection, user: int, now: int) -> list[ApiToken]:
     """The tokens of a user by name."""
     rows = connection.execute(f"SELECT {_COLUMNS} FROM tokens WHERE user = ? AND expires > ? ORDER BY name", (user, now))
     return [ApiToken(*row) for row in rows]
 
 
-def drop(connection: Connection, user: int, id: str) -> ApiToken:
+def drop(connection: sqlite3.Connection, user: int, id: str) -> ApiToken:
     """End a token of a user. Raises NotFound."""
     row = connection.execute(f"SELECT {_COLUMNS} FROM tokens WHERE id = ? AND user = ?", (id, user)).fetchone()
     if row is None:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from sqlite3 import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 
 from . import failures
 from .database import Database
 from .faults import UserError
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = ["Cleanup", "clean"]
 

@@ -14,13 +14,18 @@ Times in the tables are whole seconds since 1970. The file and those that SQLite
 from __future__ import annotations
 
 import os
-import sqlite3
 import stat
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..later import Later
 from .aside import Aside
 from .faults import Unavailable
+
+if TYPE_CHECKING:
+    import sqlite3
+else:
+    sqlite3 = Later("sqlite3")
 
 __all__ = ["VERSION", "WAIT", "Database"]
 

@@ -7,9 +7,12 @@ thread of the database.
 from __future__ import annotations
 
 import hashlib
-from sqlite3 import Connection
+from typing import TYPE_CHECKING
 
 from .lockout import ACCOUNT, ADDRESS, NONE, Record, Rule, failed, left, network
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = ["MOST", "clear", "count", "forget_old", "of_account", "of_address"]
 

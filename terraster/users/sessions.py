@@ -14,10 +14,12 @@ import base64
 import hashlib
 import hmac
 import secrets
-from sqlite3 import Connection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .faults import NotFound
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = [
     "GRACE",

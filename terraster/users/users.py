@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from sqlite3 import Connection
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .faults import Conflict, NotFound
 from .roles import ADMIN
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
 
 __all__ = [
     "User",
