@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import translate
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
@@ -30,10 +30,12 @@ from ..policy.pace import Pace
 from ..state.view import SeatView
 from ..wire.accept_encoding import Choice
 from ..wire.edits import Edits
-from ..wire.encoders import ENCODERS, Encoder, encoder
 from ..wire.http1 import RequestHead, ResponseHead
 from ..wire.transform import Payload
 from .contract import Counter, Filter, Place, Tally
+
+if TYPE_CHECKING:
+    from ..wire.encoders import Encoder
 
 __all__ = ["Compressed", "Compression", "CompressionSettings"]
 
@@ -82,7 +84,7 @@ _NO_TRANSFORM = re.compile(rb"(?:^|,)[ \t]*no-transform[ \t]*(?:,|$)", re.IGNORE
 
 
 def _codings(names: tuple[str, ...]) -> tuple[str, ...]:
-    known = [name.decode("ascii") for name in ENCODERS]
+    known = [name.decode("ascii") for name in _LEVELS]
     for name in names:
         if name not in known:
             raise ValueError(f"has `{name}`, which is not one of {', '.join(known)}")
@@ -131,7 +133,7 @@ class CompressionSettings(FilterSettings):
 class Compression(Filter):
     """Compresses. It comes after the rules for headers, because it depends on the fields that are sent."""
 
-    __slots__ = ("_choice", "_cookies", "_events", "_levels", "_min_size", "_paces", "_tallies", "_types")
+    __slots__ = ("_choice", "_cookies", "_encoder", "_events", "_levels", "_min_size", "_paces", "_tallies", "_types")
 
     name: ClassVar[str] = "compression"
     settings: ClassVar[type[FilterSettings]] = CompressionSettings
@@ -147,6 +149,9 @@ class Compression(Filter):
     )
 
     def __init__(self, settings: CompressionSettings, place: Place, view: SeatView) -> None:
+        from ..wire.encoders import encoder  # here, as its libraries take 1 MiB and few configurations need them
+
+        self._encoder = encoder
         codings = [name.encode("ascii") for name in settings.algorithms]
         self._choice = Choice(codings)
         self._levels = {coding: settings.level or _LEVELS[coding] for coding in codings}
@@ -180,7 +185,7 @@ class Compression(Filter):
                 if coding:
                     self._compress(fields.get(b"etag", b""), edits, coding)
                     if not head.no_body:
-                        made = encoder(coding, self._levels[coding])
+                        made = self._encoder(coding, self._levels[coding])
                         edits.transform = Compressed(made, self._paces[coding], self._tallies[coding])
 
     def explained(self, exchange: Exchange, answered: bool) -> str:
