@@ -1,7 +1,7 @@
 """The services that may have a problem, found by columns of the shared table.
 
 Every few seconds the problems are compared with those of before (`terraster.admin.chronicle`). Rows of all services would take half a second
-of CPU and 60 MiB with 10,000 of them, and nearly all of them are well.
+of CPU and 60 MiB with 10,000 of them, and nearly all of them are healthy.
 """
 
 from __future__ import annotations

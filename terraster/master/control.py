@@ -219,7 +219,7 @@ class Control:
         return {"ok": True}
 
     def status(self, whole: bool = True) -> dict[str, Any]:
-        """All that the master knows. whole False: of backends, only of those that are not well (`Participant.trouble`)
+        """All that the master knows. whole False: of backends, only of those that are not healthy (`Participant.trouble`)
 
         ``pid version rooms started generation upgrade last_reload workers wanted_workers restarts reloads reload_failures``; times are
         time.time() seconds, ages seconds. ``rooms``: `Rooms.as_dict`. ``failing``: by id, of backends that failed lately: ``attempts failures

@@ -102,7 +102,7 @@ class Participant:
 
     def trouble(self) -> Any:
         """As much of `detail` as the problems of the status need. It is asked for every few seconds, so one that has a row for each backend
-        keeps to those that are not well."""
+        keeps to those that are not healthy."""
         return self.detail()
 
 

@@ -159,7 +159,7 @@ class BackendStates(Participant):
         self._mark(record)
 
     def _mark(self, record: BackendRecord) -> None:
-        """Keep it in mind if it is not well."""
+        """Keep it in mind if it is not healthy."""
         if record.evaluation.state != BackendCells.UP or record.facts.forced is not None:
             self._unwell[record.id] = record
         else:
