@@ -23,6 +23,7 @@ shown = {
     "ignored": [one.name for one in signal.valid_signals() if hasattr(one, "name") and signal.getsignal(one) == signal.SIG_IGN],
     "term": signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
     "umask": mask,
+    "pydantic": os.environ["PYDANTIC_DISABLE_PLUGINS"],
 }
 os.write(REPORT, json.dumps(shown).encode())
 """
@@ -65,3 +66,10 @@ def test_the_owner_may_always_use_new_files(given: int, kept: int) -> None:
 def test_process_1_ends_when_it_is_told_to_before_the_master_listens() -> None:
     """The kernel ignores the default action of signals to process 1."""
     assert not cleaned("// os.getpid = lambda: 1")["term"]
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"), [("pop('PYDANTIC_DISABLE_PLUGINS', '')", "__all__"), ("update(PYDANTIC_DISABLE_PLUGINS='')", "")]
+)
+def test_plugins_of_pydantic_are_kept_out_unless_the_environment_says_otherwise(before: str, kept: str) -> None:
+    assert cleaned(f"os.environ.{before}")["pydantic"] == kept
