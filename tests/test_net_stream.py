@@ -334,6 +334,20 @@ def test_octets_that_the_socket_does_not_take_wait(pair: Pair, kind: Any) -> Non
     assert not pair.stream.writes and pair.stream.write_deadline == inf
 
 
+def test_octets_in_two_parts_leave_one_behind_the_other(pair: Pair) -> None:
+    assert pair.stream.send(b"one ", 5.0, b"two") is False and pair.there.recv(9) == b"one two"
+    head, body = b"h" * 100, bytes(range(256)) * 100
+    pair.there.setblocking(False)
+    for rest in (body, body * 80):  # one that fits the buffer of the compiled twin, and one that does not
+        sending, came = gevent.spawn(pair.stream.send, head, 5.0, rest), b""
+        while len(came) < len(head + rest):
+            with suppress(BlockingIOError):
+                came += pair.there.recv(1 << 20)
+            gevent.sleep(0)
+        sending.get(timeout=5)
+        assert came == head + rest
+
+
 def test_what_send_now_keeps_goes_first(pair: Pair) -> None:
     octets = bytes(range(256)) * 8_000
     assert 0 < pair.stream.send_now(octets) == pair.stream.unsent

@@ -359,7 +359,7 @@ class Clocked(Duplex):
     def wait_no_longer_than(self, timeout: float) -> None:
         pass
 
-    def send(self, data: bytes, timeout: float) -> bool:
+    def send(self, data: bytes, timeout: float, more: bytes = b"") -> bool:
         self._in.write(data)
         return False
 
@@ -559,7 +559,7 @@ class Client(Duplex):
     def offer(self, data: bytes) -> int:
         return self.send(data)
 
-    def send(self, data: bytes | memoryview, timeout: float = 0.0) -> int:  # type: ignore[override]  # as the socket's
+    def send(self, data: bytes | memoryview, timeout: float = 0.0, more: bytes = b"") -> int:  # type: ignore[override]  # as the socket's
         self.sent.append(bytes(data))
         self._in.write(data)
         return len(data)

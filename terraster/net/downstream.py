@@ -45,7 +45,7 @@ class Downstream:
         """Send a whole response. keep: False if it is the last one of the connection, which is ended at once. Raises `HttpError`."""
         stream = self.connection.stream
         if keep:
-            stream.send(head + body if body else head, timeout)
+            stream.send(head, timeout, body)
         else:
             stream.send_last(head + body, timeout)
 

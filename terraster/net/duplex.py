@@ -19,6 +19,6 @@ class Duplex:
         """See `terraster.net.stream.Stream.recv`. size: each class has its own default"""
         raise NotImplementedError
 
-    def send(self, data: bytes | memoryview, timeout: float) -> bool:
+    def send(self, data: bytes | memoryview, timeout: float, more: bytes = b"") -> bool:
         """See `terraster.net.stream.Stream.send`."""
         raise NotImplementedError

@@ -19,6 +19,7 @@ cdef class Stream(Duplex):
     cpdef wake_reader(self)
     cdef bytes _receive(self, Py_ssize_t size, int flags)
     cdef Py_ssize_t _put(self, data, Py_ssize_t start, int flags) except -1
+    cdef Py_ssize_t _put_both(self, bytes data, bytes more) except -1
     cdef int _send_rest(self, data, Py_ssize_t sent, double timeout) except -1
     cdef int _stop_reading(self, reader) except -1
     cpdef bytes peek(self)

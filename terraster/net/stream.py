@@ -315,8 +315,11 @@ class Stream(Duplex):
             self.reader = None
             self.read_deadline = inf
 
-    def send(self, data: bytes | memoryview, timeout: float) -> bool:
-        """Send all octets. ``timeout``: seconds that may pass between two sent octets (0: no limit). True if it had to wait."""
+    def send(self, data: bytes | memoryview, timeout: float, more: bytes = b"") -> bool:
+        """Send all octets, and those of ``more`` behind octets. ``timeout``: seconds that may pass between two sent octets (0: no limit). True
+        if it had to wait."""
+        if more:
+            data = data + more  # type: ignore[operator]
         send = self._send
         try:
             sent = send(data)

@@ -160,8 +160,10 @@ class TlsStream(TlsChannel):
             self._grow()
         return data
 
-    def send(self, data: bytes | memoryview, timeout: float) -> bool:
+    def send(self, data: bytes | memoryview, timeout: float, more: bytes = b"") -> bool:
         """See `Stream.send`."""
+        if more:
+            data = data + more  # type: ignore[operator]
         try:
             if len(data) >= LARGE:
                 self._write_large(data)
