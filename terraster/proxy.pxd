@@ -24,6 +24,8 @@ cdef tuple _HEX
 cdef class Proxy(DataPlane):
     cdef public object mirrors
 
+    @cython.locals(connection=Connection, silent=bint, multiplexed=bint)
+    cpdef converse(self, Downstream client)
     @cython.locals(head=RequestHead)
     cpdef bint _live(self, client, Connection connection) except -1
     @cython.locals(exchange=Exchange, keep=bint, location=LocationPlan)
@@ -37,7 +39,7 @@ cdef class Proxy(DataPlane):
     @cython.locals(location=LocationPlan)
     cpdef Attempt _attempt(self, Exchange exchange, Member member, bint fresh)
     @cython.locals(
-        location=LocationPlan, rules=LocationPlan, connection=Connection, plain=Downstream, duration=double, view=SeatView,
+        location=LocationPlan, judge=LocationPlan, rules=LocationPlan, connection=Connection, plain=Downstream, duration=double, view=SeatView,
         q="unsigned long long[::1]", row=Py_ssize_t, cell=Py_ssize_t, took=cython.longlong,
     )
     cpdef _finish(self, Exchange exchange)

@@ -23,6 +23,7 @@ from .errors import HttpError
 from .exchange import Exchange
 from .filters.answer import Answer
 from .filters.contract import kind_of
+from .location_plan import LocationPlan
 from .logs.trace import trace_of
 from .net.connection import Connection
 from .net.downstream import Downstream
@@ -263,7 +264,11 @@ class Proxy(DataPlane):
         client: Any = exchange.client
         location.requests += 1
         retry = location.retry
-        exchange.idempotent = head.method in IDEMPOTENT or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
+        exchange.idempotent = (
+            head.method == b"GET"
+            or head.method in IDEMPOTENT
+            or (retry.idempotency_key and exchange.field(b"idempotency-key") != b"")
+        )
         length = head.content_length
         if (length > 0 or head.chunked) and exchange.body is None:
             inlet = client.inlet
@@ -347,7 +352,8 @@ class Proxy(DataPlane):
         if exchange.grpc is not None:
             q[row + _GRPC + exchange.grpc.end(exchange.status)] += 1
         if location is not None:
-            for hook in (exchange.admitted or location).on_log:
+            judge: LocationPlan = exchange.admitted or location
+            for hook in judge.on_log:
                 try:
                     hook(exchange)
                 except Exception:

@@ -33,4 +33,4 @@ cdef class Balancer:
     cdef public object admitted, relieved
 
     cpdef pick(self, exchange, tried, double now)
-    cpdef done(self, member, bint failed, double now)
+    cpdef done(self, Member member, bint failed, double now)

@@ -22,4 +22,4 @@ cdef class LeastConnections(Balancer):
     @cython.locals(turns=list, view=SeatView, q="unsigned long long[::1]", member=Member, at=Py_ssize_t, row=Py_ssize_t, place=Py_ssize_t, best=Py_ssize_t, second=Py_ssize_t, total=cython.longlong, least=cython.longlong, other=cython.longlong, admit=cython.ulonglong)
     cpdef tuple _least(self, places, refused)
     @cython.locals(view=SeatView, place=Py_ssize_t)
-    cpdef done(self, member, bint failed, double now)
+    cpdef done(self, Member member, bint failed, double now)

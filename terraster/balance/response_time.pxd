@@ -18,7 +18,7 @@ cdef class ResponseTime(WeightedLeastConnections):
     @cython.locals(place=Py_ssize_t)
     cpdef pick(self, exchange, tried, double now)
     @cython.locals(view=SeatView, since=double, waited=double, usual=double)
-    cpdef done(self, member, bint failed, double now)
+    cpdef done(self, Member member, bint failed, double now)
     @cython.locals(member=Member, view=SeatView)
     cpdef _learn(self, Py_ssize_t place, double average, double now)
     @cython.locals(usual=double)

@@ -1,5 +1,6 @@
 cimport cython
 
+from ..policy.keepalive cimport KeepAlive
 from ..state.view cimport SeatView
 from .stream cimport Stream
 from .upstream cimport Upstream
@@ -11,7 +12,8 @@ cdef double _NEVER
 cdef class Pool:
     cdef public dict idle
     cdef public bint closed, _exact
-    cdef public object limits, keepalive, reactor, _looks
+    cdef public object limits, reactor, clock, _looks
+    cdef public KeepAlive keepalive
     cdef public Py_ssize_t _broken, _shown, _offset, _max_open
     cdef public double _fresh_until
     cdef public SeatView _view

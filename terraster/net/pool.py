@@ -68,6 +68,7 @@ class Pool:
     __slots__ = (
         "idle",
         "reactor",
+        "clock",
         "closed",
         "limits",
         "keepalive",
@@ -83,6 +84,7 @@ class Pool:
 
     def __init__(self, reactor: Reactor, limits: ConnectionPool, view: SeatView, offset: int) -> None:
         self.reactor = reactor
+        self.clock = reactor.clock
         self.limits = limits
         self._exact = limits.max_idle >= 0
         self._max_open = limits.max_open
@@ -114,7 +116,7 @@ class Pool:
         while self.idle:
             upstream: Upstream
             upstream, _ = self.idle.popitem()
-            if self.keepalive.seconds and self.reactor.clock() - upstream.since > self.keepalive.usable:
+            if self.keepalive.seconds and self.clock() - upstream.since > self.keepalive.usable:
                 self.idle[upstream] = None  # all others are older: they stay, to show when the backend closes them
                 return None
             if self._exact:
@@ -214,8 +216,7 @@ class Pool:
             upstream.close()
             return
         upstream.phase = "response"
-        clock = self.reactor.clock
-        upstream.since = clock()
+        upstream.since = self.clock()
         self._rest(upstream)
 
     def _rest(self, upstream: Any) -> None:

@@ -9,6 +9,7 @@ from ..net.pool cimport Pool
 from ..net.upstream cimport Upstream
 from ..state.view cimport SeatView
 from ..wire.heads cimport RequestHead, ResponseHead
+from ..wire cimport slices
 from ..wire.http1 cimport parse_response
 from .data_plane cimport DataPlane
 from .upstream_head cimport upstream_head

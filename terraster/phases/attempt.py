@@ -121,7 +121,7 @@ class Attempt:
         self.plane = plane
         self.exchange = exchange
         self.member = member
-        self.location: LocationPlan = exchange.location
+        self.location: LocationPlan = self.exchange.location
         self.upstream: Upstream | BackendRequest | None = None
         self.framed: bool
         self.response: ResponseHead
@@ -141,10 +141,10 @@ class Attempt:
         q = view.cells
         self.row = view.backends + self.member.offset
         q[self.row + _REQUESTS] += 1
-        exchange.backend = member
-        if exchange.grpc is not None:
+        self.exchange.backend = member
+        if self.exchange.grpc is not None:
             exchange.asked = plane.clock()
-        exchange.tries = tries = exchange.tries + 1
+        self.exchange.tries = tries = self.exchange.tries + 1
         if tries > 1:
             q[self.row + _AGAIN] += 1
             q[view.locations + self.location.offset + _RETRIES] += 1

@@ -9,6 +9,7 @@ from terraster.wire.edits import Edits, without
 from terraster.wire.heads import RequestHead
 from terraster.wire.http2.backend_fields import request_block
 from terraster.wire.names import FORWARDED_HOST, FORWARDED_PORT, FORWARDED_PROTO, UPGRADE, with_dashes
+from terraster.wire.octets import joined
 
 from .call import left
 
@@ -35,9 +36,9 @@ def upstream_head(exchange: Exchange, member: Member, framed: bool) -> bytes:
         keep = location.keep
         fields = connection.fields or _fields_about(connection)
         if exchange.host:
-            extra = b"".join((fields, b"X-Forwarded-Host: ", exchange.host, b"\r\nX-Request-ID: ", exchange.request_id, b"\r\n"))
+            extra = joined((fields, b"X-Forwarded-Host: ", exchange.host, b"\r\nX-Request-ID: ", exchange.request_id, b"\r\n"))
         else:
-            extra = b"".join((fields, b"X-Request-ID: ", exchange.request_id, b"\r\n"))
+            extra = joined((fields, b"X-Request-ID: ", exchange.request_id, b"\r\n"))
         if not head.minor:
             extra = extra.replace(b"Via: 1.1 ", b"Via: 1.0 ", 1)
     drop: frozenset[bytes] = _NOTHING

@@ -1,0 +1,1 @@
+cpdef bytes joined(tuple parts)
