@@ -12,9 +12,9 @@ plugin of a service of its own counts within the worker, between two loads, when
 - the references of each object that lives as long as the process and that the collector can reach: None, True, small numbers, octets, text,
   functions, classes. A reference that is lost a request shows as one more a request.
 
-Pools, memories of heads, lists of failures and free lists fill in the first half, rarely used ones last. The exit code is 1 if blocks or objects
-grow by more than `SLACK` in the second half, or the references of an object have changed by more since `WARM` requests of each kind. Its lines name the
-objects that changed most.
+Pools, memories of heads, lists of failures and free lists fill in the first half, rarely used ones last. The exit code is 1 if blocks or
+objects grow by more than `SLACK` in the second half, or the references of an object have changed by more since `WARM` requests of each
+kind. Its lines name the objects that changed most.
 """
 
 from __future__ import annotations
