@@ -130,6 +130,24 @@ def test_a_connection_of_http2_is_freed_without_the_collector(frames: bytes) -> 
         stage.hub.end()
 
 
+def test_octets_that_come_before_http2_begins_are_not_taken_for_the_end() -> None:
+    """A session begins in a callback, and the loop may look at the sockets in between."""
+    stage = Stage(config(location="respond: {status: 200, body: here}", top="http2: true"), backwards=True)
+    try:
+        wire = Wire("client")
+        stage.accept(wire, "10.9.9.9", 40000, "127.0.0.1:80")
+        stage.hub.settle()
+        wire.deliver(PREFACE)
+        rest = frame(SETTINGS) + frame(HEADERS, 5, 1, _GET)
+        stage.loop.timer(0).start(
+            stage.loop.run_callback, wire.deliver, rest
+        )  # it comes before the callback in which the session begins
+        stage.hub.settle()
+        assert not wire.ended and wire.sent.endswith(b"here")
+    finally:
+        stage.hub.end()
+
+
 def test_a_defect_within_a_connection_of_http2_ends_it_alone() -> None:
     """The frames are read on the hub, where no greenlet would report the error, and the client would wait for ever."""
     stage = Stage(config(location="respond: {status: 200, body: here}", top="http2: true"))

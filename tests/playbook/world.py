@@ -143,7 +143,7 @@ def _name(callback: Any) -> str:
 
 class Loop:
     """MINPRI: the lowest priority. now: monotonic seconds. errors: what callbacks and greenlets raised.
-    backwards: look at the sockets in the opposite order.
+    backwards: look at the sockets in the opposite order, and after each callback, as gevent's loop does once callbacks have taken 5 ms.
 
     is_ready, name: of a descriptor; set by the network.
     """
@@ -204,12 +204,13 @@ class Loop:
     def _turn(self) -> bool:
         """True if anything was to be done."""
         if self._callbacks:
-            for _ in range(len(self._callbacks)):
+            for _ in range(1 if self._backwards else len(self._callbacks)):
                 callback = self._callbacks.popleft()
                 if (function := callback.function) is not None:
                     callback.stop()
                     self.call(function, callback.args)
-            return True
+            if not self._backwards:
+                return True
         now, is_ready = self.now, self.is_ready
         due: list[_Watcher] = [timer for timer in self.timers if timer.at <= now]
         if len(due) > 1:
@@ -223,7 +224,7 @@ class Loop:
                 watcher.call()
         for check in list(self.checks):
             check.call()
-        return bool(due)
+        return bool(due or self._callbacks)
 
     def waiting(self) -> str:
         """Who waits for what."""

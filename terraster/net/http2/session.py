@@ -102,6 +102,7 @@ class Session(Outlet):
         self._rests = timeout
         self._head_time = timeout or inf
         self._rest()
+        plain.ignore()  # until `_begin`, which may be more than one turn away: octets that come meanwhile would be taken for the end
         plain.reader = self
         self._run_callback(self._begin, data)
 
