@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import random
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from terraster.errors import HttpError
 from terraster.wire import http1, names
+from terraster.wire.http2.fields import request_head
 from terraster.wire.names import with_dashes
 
-from .harness.head_fuzzer import COMPILED, Fuzzer, Message, Writing, corpus, judge, scanned
+from .harness.head_fuzzer import COMPILED, SOURCE, Fuzzer, Message, Writing, corpus, judge, scanned
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "10"))
 KINDS = frozenset(range(1, 22))
@@ -38,6 +40,48 @@ def test_the_corpus() -> None:
     for message in corpus():
         cuts = tuple(sorted(chance.randrange(len(message.data) + 1) for _ in range(3)))
         judge(replace(message, cuts=cuts, forgets=chance.random() < 0.5))
+
+
+def facts_of(head: object) -> dict[str, object]:
+    slots = SOURCE.RequestHead.__slots__ if isinstance(head, http1.RequestHead) else SOURCE.ResponseHead.__slots__
+    return {name: getattr(head, name, None) for name in slots if not name.startswith("_")}
+
+
+def test_a_copy_has_all_that_its_head_has() -> None:
+    """`copy.copy`, which mirrors and plugins use. Before and after its fields were asked for."""
+    copied = 0
+    for message in corpus():
+        try:
+            if message.method is None:
+                head = http1.parse_request(message.data, *message.limits)
+            else:
+                head = http1.parse_response(message.data, message.method, *message.limits, message.strict)
+        except HttpError:
+            continue
+        if head is None:
+            continue
+        early = copy.copy(head)
+        facts = facts_of(head)
+        late = copy.copy(head)
+        for made in (early, late):
+            assert type(made) is type(head) and facts_of(made) == facts
+            if isinstance(made, http1.RequestHead):
+                assert made.forward(b"/", KINDS, frozenset(), b"") == head.forward(b"/", KINDS, frozenset(), b"")
+            else:
+                assert made.forward(frozenset(), (), b"") == head.forward(frozenset(), (), b"")
+        copied += 1
+    assert copied > 100
+
+
+@pytest.mark.parametrize("more", [[], [(b"te", b"trailers", 42), (b"cookie", b"a=b", 41)]])
+def test_a_copy_of_a_head_of_http2_outlives_it(more: list[tuple[bytes, bytes, int]]) -> None:
+    fields = [(b":method", b"GET", 42), (b":scheme", b"http", 43), (b":path", b"/a", 38), (b":authority", b"a.test", 48)]
+    head = request_head([*fields, (b"accept", b"*/*", 41), *more], True, 100, 32768)
+    written = head.forward(b"/b", KINDS, frozenset(), b"X: y\r\n")
+    made = copy.copy(head)
+    head.release()
+    assert type(made) is type(head) and facts_of(made) == facts_of(head)
+    assert made.forward(b"/b", KINDS, frozenset(), b"X: y\r\n") == written
 
 
 @two_speeds

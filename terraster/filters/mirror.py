@@ -316,8 +316,8 @@ class Mirror(Filter):
         copy.extra = edits.extra + self._extra
         if copy.connection is not None:  # another attempt
             return
-        copy.connection = exchange.connection
         copy.head = duplicate(exchange.head) if exchange.framed else exchange.head  # that of HTTP/2 may be released before the end
+        copy.connection = exchange.connection
         body = exchange.body
         if body is None:
             return

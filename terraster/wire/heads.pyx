@@ -172,6 +172,15 @@ cdef class RequestHead:
     def names(self):
         return frozenset([name.lower().replace(b"_", b"-") for name, _ in self.fields])
 
+    def __copy__(self):
+        cdef RequestHead made = type(self).__new__(type(self))
+        made.method, made.target, made.host, made.upgrade, made.protocol = self.method, self.target, self.host, self.upgrade, self.protocol
+        made.dropped, made._block, made.content_length, made.max_forwards = self.dropped, self._block, self.content_length, self.max_forwards
+        made.size, made.minor, made.chunked, made.keep_alive, made.expect = self.size, self.minor, self.chunked, self.keep_alive, self.expect
+        made.text, made.line, made.end, made.cuts = self.text, self.line, self.end, self.cuts
+        made.made_fields, made.made_special = self.made_fields, self.made_special
+        return made
+
 
 @cython.no_gc
 @cython.freelist(64)
@@ -226,3 +235,13 @@ cdef class ResponseHead:
         to = put_bytes(to, extra)
         put(to, b"\r\n", 2)
         return out
+
+    def __copy__(self):
+        cdef ResponseHead made = type(self).__new__(type(self))
+        made.upgrade, made.location, made.dropped, made.block, made.block_for = self.upgrade, self.location, self.dropped, self.block, self.block_for
+        made._cut_for, made._lines, made.content_length, made.size = self._cut_for, self._lines, self.content_length, self.size
+        made.status, made.minor, made.chunked, made.until_close, made.no_body = self.status, self.minor, self.chunked, self.until_close, self.no_body
+        made.keep_alive, made.dated = self.keep_alive, self.dated
+        made.text, made.line, made.end, made.count, made.cuts = self.text, self.line, self.end, self.count, self.cuts
+        made.made_fields, made.made_special, made.made_raw = self.made_fields, self.made_special, self.made_raw
+        return made
