@@ -13,8 +13,8 @@ plugin of a service of its own counts within the worker, between two loads, when
   functions, classes. A reference that is lost a request shows as one more a request.
 
 Pools, memories of heads, lists of failures and free lists fill in the first half, rarely used ones last. The exit code is 1 if blocks or
-objects grow by more than `SLACK` in the second half, or the references of an object have changed by more since `WARM` requests of each
-kind. Its lines name the objects that changed most.
+objects grow in the second half by more than `SLACK` or by more than one in 1,000 requests, whichever is more, or the references of an object
+have changed by more than that since `WARM` requests of each kind. Its lines name the objects that changed most.
 """
 
 from __future__ import annotations
@@ -279,8 +279,9 @@ def watch(port: int, secure: int, wanted: int, log: Path) -> int:
     grown = max(
         found["blocks"] - middle["blocks"], found["objects"] - middle["objects"], *(abs(one) for one, _ in found["drift"]), 0
     )
-    print(f"the greatest change: {grown:,} in {done:,} requests, {'within' if grown <= SLACK else 'more than'} {SLACK:,}")
-    return int(grown > SLACK)
+    most = max(SLACK, done // 2000)
+    print(f"the greatest change: {grown:,} in {done:,} requests, {'within' if grown <= most else 'more than'} {most:,}")
+    return int(grown > most)
 
 
 def main() -> int:
