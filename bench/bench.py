@@ -227,7 +227,8 @@ def main(argv: list[str] | None = None) -> int:
         try:
             backend = Backend(folder, arguments.backend_ports, far)
             for log in logs:
-                peers += [launch(name, log, folder, backend.ports, near, calls=backend.calls) for name in arguments.peers]
+                for name in arguments.peers:
+                    peers.append(launch(name, log, folder, backend.ports, near, calls=backend.calls))
             peers += arguments.running
             for number in range(arguments.rounds):
                 for case in (CASES[name] for name in arguments.cases):
