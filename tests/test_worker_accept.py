@@ -65,7 +65,10 @@ def run(test: Callable[[Listening, list[Any]], None], acceptors: int = 1) -> Non
             one.close()
 
 
-def test_one_client_after_the_other_is_asked_for_once() -> None:
+@pytest.mark.parametrize("acceptors", [1, 3])
+def test_nobody_asks_in_vain_for_one_client_after_the_other(acceptors: int) -> None:
+    """Also not those that wake up for the client of another."""
+
     def test(listening: Listening, made: list[Any]) -> None:
         for number in range(20):
             with socket.create_connection(listening.getsockname()):
@@ -73,18 +76,7 @@ def test_one_client_after_the_other_is_asked_for_once() -> None:
                 gevent.sleep(0.002)
         assert listening.in_vain <= 2
 
-    run(test)
-
-
-def test_an_acceptor_that_woke_up_for_the_client_of_another_does_not_ask() -> None:
-    def test(listening: Listening, made: list[Any]) -> None:
-        for number in range(20):
-            with socket.create_connection(listening.getsockname()):
-                wait_until(lambda many=number: len(made) > many, pause=gevent.sleep)  # type: ignore[misc]
-                gevent.sleep(0.002)
-        assert listening.in_vain <= 2
-
-    run(test, acceptors=3)
+    run(test, acceptors)
 
 
 @pytest.mark.parametrize("tells", [True, False])

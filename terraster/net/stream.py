@@ -316,8 +316,8 @@ class Stream(Duplex):
             self.read_deadline = inf
 
     def send(self, data: bytes | memoryview, timeout: float, more: bytes = b"") -> bool:
-        """Send all octets, and those of ``more`` behind octets. ``timeout``: seconds that may pass between two sent octets (0: no limit). True
-        if it had to wait."""
+        """Send all octets, then those of ``more``, if any; ``data`` is bytes then. ``timeout``: seconds that may pass between two sent octets
+        (0: no limit). True if it had to wait."""
         if more:
             data = data + more  # type: ignore[operator]
         send = self._send

@@ -165,10 +165,7 @@ class TlsStream(TlsChannel):
         if more:
             data = data + more  # type: ignore[operator]
         try:
-            if len(data) >= LARGE:
-                self._write_large(data)
-            else:
-                self._inner.write(data)
+            self._encrypt(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         return self._flush(timeout)
@@ -176,10 +173,7 @@ class TlsStream(TlsChannel):
     def send_last(self, data: bytes, timeout: float) -> bool:
         """See `Stream.send_last`. The close_notify leaves with the octets."""
         try:
-            if len(data) >= LARGE:
-                self._write_large(data)
-            else:
-                self._inner.write(data)
+            self._encrypt(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         self._sending = True

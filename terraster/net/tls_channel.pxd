@@ -25,7 +25,7 @@ cdef class TlsChannel(Duplex):
     cdef _answer(self)
     cdef _grow(self)
     @cython.locals(now=double, at=Py_ssize_t, begin=Py_ssize_t)
-    cdef _write_large(self, data)
+    cdef _encrypt(self, data)
     cpdef bytes peek(self)
     @cython.locals(ahead=bytes, data=bytes, pieces=list)
     cpdef bytes recv_now(self)

@@ -271,8 +271,11 @@ class TlsChannel(Duplex):
             elif len(self._rest) > _MOST_UNSENT:
                 raise self._plain.owner.lost()
 
-    def _write_large(self, data: bytes | memoryview) -> None:
-        """Encrypt a message of `LARGE` octets or more. Raises `ssl.SSLError`."""
+    def _encrypt(self, data: bytes | memoryview) -> None:
+        """Write the records of a message: of `LARGE` octets or more, the first in small ones. Raises `ssl.SSLError`."""
+        if len(data) < LARGE:
+            self._inner.write(data)
+            return
         now = self.reactor.horizon
         if now > self._large_until:
             self._small = _FIRST
@@ -292,10 +295,8 @@ class TlsChannel(Duplex):
     def send_now(self, data: bytes) -> int:
         """See `Stream.send_now`. The octets that are kept are those of records."""
         try:
-            if len(data) >= LARGE:
-                self._write_large(data)
-            elif data:
-                self._inner.write(data)
+            if data:
+                self._encrypt(data)
         except ssl.SSLError as error:
             raise self._plain.owner.lost() from error
         records, self._rest = self._rest + self._outgoing.read(), b""

@@ -121,7 +121,7 @@ class Attempt:
         self.plane = plane
         self.exchange = exchange
         self.member = member
-        self.location: LocationPlan = self.exchange.location
+        self.location: LocationPlan = self.exchange.location  # of the field, which has a type in C; the argument has none
         self.upstream: Upstream | BackendRequest | None = None
         self.framed: bool
         self.response: ResponseHead
